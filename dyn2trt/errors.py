@@ -1,0 +1,13 @@
+"""Errors that a user meets. The command line prints their message alone; anything else is a bug and shows a traceback."""
+
+
+class Dyn2trtError(Exception):
+    """A user's mistake or a failed comparison: says what was expected, what came and what to do."""
+
+    exit_code = 1
+
+
+class MissingDependency(Dyn2trtError):
+    """Something the command needs is not on this machine."""
+
+    exit_code = 3
