@@ -1,0 +1,51 @@
+"""Entry point of the ``dyn2trt`` command."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from typing import Annotated
+
+import typer
+
+from dyn2trt import __version__
+from dyn2trt.errors import Dyn2trtError
+
+VERBS = ("networks", "export", "inspect", "build", "compare", "bench", "report", "run", "doctor")
+"""In the order of the pipeline; each is a function of the same name in its own module."""
+
+app = typer.Typer(
+    name="dyn2trt",
+    help="Compile gated and dynamic-kernel CNNs to TensorRT engines that skip idle work.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"dyn2trt {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _global_options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    pass
+
+
+for _verb in VERBS:
+    app.command(_verb)(getattr(importlib.import_module(f"dyn2trt.cli.{_verb}"), _verb))
+
+
+def main() -> None:
+    """Run the command line; a user's mistake is one message and an exit code, a bug is a traceback."""
+    try:
+        app()
+    except Dyn2trtError as error:
+        sys.stderr.write(f"dyn2trt: {error}\n")
+        sys.exit(error.exit_code)
