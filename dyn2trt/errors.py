@@ -1,4 +1,4 @@
-"""Errors that a user meets. The command line prints their message alone; anything else is a bug and shows a traceback."""
+"""Errors that a user meets: the command line prints their message alone; anything else is a bug, with its traceback."""
 
 
 class Dyn2trtError(Exception):

@@ -1,0 +1,1 @@
+"""The whole pipeline in one command, and what this machine can run of it."""
