@@ -1,0 +1,167 @@
+"""What an exported ONNX file says about itself: ``metadata_props["dyn2trt"]``, one JSON document."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass
+from typing import Literal
+
+import onnx
+from google.protobuf.message import DecodeError
+from pydantic import TypeAdapter, ValidationError
+
+from dyn2trt.errors import Dyn2trtError
+
+KEY = "dyn2trt"
+FORMAT = 1
+"""Raised when a reader of an older version would misread the document."""
+
+INPUT = "x"
+OUTPUT_PREFIX = "out"
+LOGITS_PREFIX = "logits"
+MASK_PREFIX = "mask"
+
+Precision = Literal["fp32", "fp16", "bf16"]
+Ops = Literal["composite", "primitive", "dense"]
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """The file the weights came from."""
+
+    name: str
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Block:
+    """A gated block, in execution order.
+
+    The multiply-accumulate counts are of one image at `ExportMetadata.input_shape`; ``macs_per_halo_site`` is the
+    part done at every input site that the active sites read (a 1×1 before a 3×3), ``macs_per_active_site`` the part
+    done at every active output site.
+    """
+
+    name: str
+    """Module path in the network; the name of the node, or the prefix of the nodes with ``ops="primitive"``."""
+    op: str
+    """Composite of `dyn2trt.ops.schema` that the block is, whatever the file writes it as."""
+    logits: str
+    """Value that holds the gate's logits, float32 [N, 1, Ho, Wo]."""
+    grid: tuple[int, int]
+    """(Ho, Wo) at `ExportMetadata.input_shape`."""
+    macs_total: int
+    macs_per_active_site: float
+    macs_per_halo_site: float
+    active_fraction: float | None = None
+    """Average share of active sites on the user's data, where somebody has measured it."""
+
+
+@dataclass(frozen=True)
+class ExportMetadata:
+    """One exported file. ``blocks`` is empty for ``ops="dense"``: such a file has no gates."""
+
+    version: str
+    """Version of dyn2trt that wrote the file."""
+    network: str
+    options: dict[str, str | int | float | bool]
+    checkpoint: Checkpoint | None
+    """None when the weights are random, see ``seed``."""
+    seed: int | None
+    """Seed of the random weights; None when a checkpoint was loaded or the caller passed a network of its own."""
+    precision: Precision
+    ops: Ops
+    input_shape: tuple[int, int, int, int]
+    """[N, C, H, W] the network was exported at; the static shape unless ``dynamic_axes`` says otherwise."""
+    dynamic_axes: tuple[int, ...]
+    """Axes of ``x`` that may vary: () , (0,), (2, 3) or (0, 2, 3)."""
+    size_multiple: int
+    """A dynamic height and width are multiples of this."""
+    outputs: tuple[str, ...]
+    """``out0``, ...: the network's outputs, without masks."""
+    masks: tuple[str, ...]
+    """``mask0``, ... where the file was exported with masks."""
+    blocks: tuple[Block, ...]
+    macs_gated: int
+    """Multiply-accumulates of one image in the gated blocks when every site is active."""
+    macs_ungated: int
+    """Multiply-accumulates of one image outside the gated blocks, gates included."""
+    task: str
+    """``classification`` or ``pose``."""
+    format: int = FORMAT
+
+    def to_json(self, indent: int | None = None) -> str:
+        """Serialise; the same metadata gives the same text."""
+        return json.dumps(asdict(self), indent=indent, ensure_ascii=False)
+
+
+_ADAPTER = TypeAdapter(ExportMetadata)
+
+
+def read_metadata(model: onnx.ModelProto | str | os.PathLike[str]) -> ExportMetadata:
+    """Return the metadata of an exported model, or of the ONNX file at a path.
+
+    Raises:
+        Dyn2trtError: the file is absent or no ONNX file, was not exported by dyn2trt, or by a later format of it.
+    """
+    where = "the ONNX model"
+    if not isinstance(model, onnx.ModelProto):
+        where = str(model)
+        model = load_model(model)
+    text = next((p.value for p in model.metadata_props if p.key == KEY), None)
+    if text is None:
+        maker = f" (its producer is {model.producer_name})" if model.producer_name else ""
+        raise Dyn2trtError(
+            f"{where} was not exported by dyn2trt{maker}: it has no '{KEY}' metadata; write it with dyn2trt export"
+        )
+    return parse_metadata(text, where)
+
+
+def parse_metadata(text: str, where: str = "the metadata") -> ExportMetadata:
+    """Parse the JSON document of `ExportMetadata.to_json`; ``where`` names its origin in errors."""
+    try:
+        document = json.loads(text)
+        written = document["format"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise Dyn2trtError(f"{where} holds damaged dyn2trt metadata ({error}); export it again") from error
+    if written != FORMAT:
+        by = document.get("version", "an unknown version")
+        raise Dyn2trtError(
+            f"{where} has metadata of format {written}, written by dyn2trt {by}; this one reads format {FORMAT}: "
+            "export it again with this version"
+        )
+    try:
+        return _ADAPTER.validate_python(document)
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(map(str, first["loc"]))
+        raise Dyn2trtError(
+            f"{where} holds damaged dyn2trt metadata ({field}: {first['msg']}); export it again"
+        ) from error
+
+
+def write_metadata(model: onnx.ModelProto, metadata: ExportMetadata) -> None:
+    """Put ``metadata`` into ``model`` in place, replacing what is there."""
+    kept = [p for p in model.metadata_props if p.key != KEY]
+    del model.metadata_props[:]
+    model.metadata_props.extend(kept)
+    model.metadata_props.add(key=KEY, value=metadata.to_json())
+
+
+def load_model(path: str | os.PathLike[str]) -> onnx.ModelProto:
+    """Read an ONNX file.
+
+    Raises:
+        Dyn2trtError: there is no such file, it cannot be read, or it is not ONNX.
+    """
+    try:
+        model = onnx.load(path)
+    except OSError as error:
+        raise Dyn2trtError(f"cannot read {path}: {error.strerror or error}") from error
+    except (DecodeError, ValueError, RuntimeError, onnx.checker.ValidationError) as error:
+        raise Dyn2trtError(f"{path} is no ONNX file, or is damaged: {error}") from error
+    # Protobuf reads some foreign bytes as an empty message.
+    if not model.graph.node:
+        raise Dyn2trtError(f"{path} is no ONNX file, or is damaged: it has no graph")
+    return model

@@ -1,0 +1,104 @@
+"""What the surgeries share: opening a model, finding its gates, closing it again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+from onnx_ir.passes import common
+
+from dyn2trt.errors import Dyn2trtError
+from dyn2trt.export.metadata import Block, ExportMetadata, read_metadata, write_metadata
+from dyn2trt.ops.schema import DOMAIN, SCHEMAS
+
+PLUGIN_ATTRIBUTES = ("plugin_namespace", "plugin_version")
+
+
+@dataclass(frozen=True)
+class Gate:
+    """The gate of one block: its logits, and the threshold from which a site is active."""
+
+    block: Block
+    logits: ir.Value
+    threshold: float
+
+
+def open_model(model: onnx.ModelProto) -> tuple[ir.Model, ExportMetadata]:
+    """Return an editable copy of ``model`` and its metadata.
+
+    Raises:
+        Dyn2trtError: the model was not exported by dyn2trt.
+    """
+    metadata = read_metadata(model)
+    return ir.serde.deserialize_model(model), metadata
+
+
+def close_model(model: ir.Model, metadata: ExportMetadata) -> onnx.ModelProto:
+    """Drop what nothing reads any more, sort the nodes, and write ``metadata``."""
+    common.RemoveUnusedNodesPass()(model)
+    common.RemoveUnusedFunctionsPass()(model)
+    common.RemoveUnusedOpsetsPass()(model)
+    model.graph.sort()
+    proto = ir.serde.serialize_model(model)
+    write_metadata(proto, metadata)
+    return proto
+
+
+def gated_nodes(model: ir.Model) -> list[ir.Node]:
+    """The nodes of domain ``dyn2trt`` at the top level of the graph, in execution order."""
+    return [node for node in model.graph if node.domain == DOMAIN]
+
+
+def attributes_of(node: ir.Node) -> dict[str, Any]:
+    """The schema's attributes of a node, defaults filled in."""
+    given = {name: attr.value for name, attr in node.attributes.items() if name not in PLUGIN_ATTRIBUTES}
+    return SCHEMAS[node.op_type].complete({k: tuple(v) if isinstance(v, list) else v for k, v in given.items()})
+
+
+def gates(model: ir.Model, metadata: ExportMetadata) -> list[Gate]:
+    """The gates in execution order.
+
+    Raises:
+        Dyn2trtError: a gate that the metadata names is not in the graph.
+    """
+    masks: dict[str | None, tuple[ir.Value, Any]] = {}
+    for node in gated_nodes(model):
+        names = [tensor.name for tensor in SCHEMAS[node.op_type].inputs]
+        if "mask" in names and (value := node.inputs[names.index("mask")]) is not None:
+            masks.setdefault(value.name, (value, attributes_of(node)["threshold"]))
+    found = []
+    for block in metadata.blocks:
+        if block.logits not in masks:
+            raise Dyn2trtError(
+                f"the ONNX model's metadata names gate {block.logits} of block {block.name}, but no node reads it: "
+                "the graph was changed after export; export it again"
+            )
+        value, threshold = masks[block.logits]
+        found.append(Gate(block, value, float(threshold)))
+    return found
+
+
+def logits_shape(gate: Gate, model: ir.Model, metadata: ExportMetadata) -> ir.Shape:
+    """[N, 1, Ho, Wo] of a gate's logits, symbolic where the export is dynamic."""
+    if gate.logits.shape is not None:
+        return gate.logits.shape
+    batch = model.graph.inputs[0].shape
+    rows, columns = gate.block.grid
+    dynamic_size = 2 in metadata.dynamic_axes
+    return ir.Shape(
+        [
+            batch[0] if batch is not None else None,
+            1,
+            f"{gate.block.logits}_height" if dynamic_size else rows,
+            f"{gate.block.logits}_width" if dynamic_size else columns,
+        ]
+    )
+
+
+def constant(name: str, array: np.ndarray) -> ir.Value:
+    """An initializer, still to be added to a graph."""
+    tensor = ir.tensor(np.asarray(array, order="C"), name=name)
+    return ir.Value(name=name, shape=ir.Shape(array.shape), type=ir.TensorType(tensor.dtype), const_value=tensor)
