@@ -1,0 +1,49 @@
+"""ResNet's basic block, gated."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from dyn2trt.blocks.base import GatedBlock, Stage
+from dyn2trt.blocks.convolution import conv3x3, projection
+from dyn2trt.gates.mask_unit import make_mask_unit
+
+
+class BasicBlock(GatedBlock):
+    """3×3 (strided) → 3×3, added to the input or its projection, ReLU (He et al., CVPR 2016, figure 5 left).
+
+    The first convolution runs at the halo of the active set, at the resolution of the output; the second at the
+    active set.
+
+    Args:
+        inplanes: input channels.
+        planes: output channels.
+        stride: 1 or 2.
+        mask_unit: ``squeeze``, ``pointwise``, or None for a block without a gate.
+    """
+
+    op = "GatedBasicBlock"
+    expansion = 1
+    batchnorm_pairs = (("conv1", "bn1"), ("conv2", "bn2"))
+
+    def __init__(self, inplanes: int, planes: int, stride: int = 1, *, mask_unit: str | None = "squeeze") -> None:
+        super().__init__()
+        self.stride = stride
+        self.conv1 = conv3x3(inplanes, planes, stride)
+        self.bn1 = nn.BatchNorm2d(planes)
+        self.conv2 = conv3x3(planes, planes)
+        self.bn2 = nn.BatchNorm2d(planes)
+        self.downsample = projection(inplanes, planes, stride)
+        self.masker = None if mask_unit is None else make_mask_unit(mask_unit, inplanes, stride)
+
+    def stages(self) -> tuple[Stage, ...]:
+        return (
+            Stage("conv1", self.conv1, self.bn1, on_halo=True),
+            Stage("conv2", self.conv2, self.bn2, on_halo=False),
+        )
+
+    def identity(self, x: Tensor) -> Tensor:
+        return x if self.downsample is None else self.downsample(x)
+
+    def sparse(self, x: Tensor, logits: Tensor) -> Tensor:
+        return self.call_op(x, logits, self.identity(x), strides=[self.stride] * 2, activation=self.inner_activation)

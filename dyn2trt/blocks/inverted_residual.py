@@ -1,0 +1,80 @@
+"""MobileNetV2's inverted residual block, gated where it is an identity block."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from dyn2trt.blocks.base import GatedBlock, Stage
+from dyn2trt.blocks.convolution import conv1x1, conv3x3
+from dyn2trt.gates.mask_unit import make_mask_unit
+
+_STAGES = ("expand", "depthwise", "project")
+_ACTIVATION_MODULES = {"relu": nn.ReLU, "relu6": nn.ReLU6, "hard_swish": nn.Hardswish}
+
+
+class InvertedResidual(GatedBlock):
+    """1×1 expand → 3×3 depthwise → 1×1 project, added to the input (Sandler et al., CVPR 2018, section 3.3).
+
+    An identity block, one with stride 1 and as many inputs as outputs, adds its input; only such a block that also
+    expands can have a gate. Expand runs at the halo of the active set, the rest at the active set.
+
+    Args:
+        inp: input channels.
+        oup: output channels.
+        stride: 1 or 2.
+        expand_ratio: channels inside, as a multiple of ``inp``; 1 leaves expand out.
+        mask_unit: ``pointwise``, ``squeeze``, or None for a block without a gate. A block that cannot have a gate
+            gets none.
+        activation: ``relu6``, ``relu`` or ``hard_swish``, after expand and depthwise.
+        grouped: naming of the parameters. False: ``conv.0``, ``conv.1``, ``conv.3``, ... as in the DynConv authors'
+            hourglass; True: ``conv.0.0``, ``conv.0.1``, ``conv.1.0``, ... as in torchvision's MobileNetV2.
+    """
+
+    op = "GatedInvertedResidual"
+    outer_activation = "none"
+
+    def __init__(
+        self,
+        inp: int,
+        oup: int,
+        stride: int = 1,
+        expand_ratio: float = 6,
+        *,
+        mask_unit: str | None = "pointwise",
+        activation: str = "relu6",
+        grouped: bool = False,
+    ) -> None:
+        super().__init__()
+        self.stride = stride
+        self.inner_activation = activation
+        self.is_identity = stride == 1 and inp == oup
+        hidden = round(inp * expand_ratio)
+        layers: list[list[nn.Module]] = []
+        if expand_ratio != 1:
+            layers.append([conv1x1(inp, hidden), nn.BatchNorm2d(hidden), _ACTIVATION_MODULES[activation]()])
+        layers.append(
+            [conv3x3(hidden, hidden, stride, groups=hidden), nn.BatchNorm2d(hidden), _ACTIVATION_MODULES[activation]()]
+        )
+        linear = [conv1x1(hidden, oup), nn.BatchNorm2d(oup)]
+        inner = [nn.Sequential(*layer) for layer in layers] if grouped else [m for layer in layers for m in layer]
+        self.conv = nn.Sequential(*inner, *linear)
+        can_gate = self.is_identity and expand_ratio != 1
+        self.masker = make_mask_unit(mask_unit, inp, stride) if can_gate and mask_unit is not None else None
+
+    def stages(self) -> tuple[Stage, ...]:
+        convolutions = [m for m in self.conv.modules() if isinstance(m, nn.Conv2d)]
+        batchnorms = [m for m in self.conv.modules() if isinstance(m, nn.BatchNorm2d | nn.Identity)]
+        stages = zip(_STAGES[-len(convolutions) :], convolutions, batchnorms, strict=True)
+        return tuple(Stage(name, conv, bn, on_halo=name == "expand") for name, conv, bn in stages)
+
+    def branch(self, x: Tensor) -> Tensor:
+        return self.conv(x)
+
+    def identity(self, x: Tensor) -> Tensor:
+        return x
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x) if self.is_identity else self.branch(x)
+
+    def sparse(self, x: Tensor, logits: Tensor) -> Tensor:
+        return self.call_op(x, logits, activation=self.inner_activation)

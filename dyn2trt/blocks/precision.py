@@ -1,0 +1,53 @@
+"""Precision of a network's weights and arithmetic."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from dyn2trt.errors import Dyn2trtError
+from dyn2trt.gates.mask_unit import MaskUnit
+
+PRECISIONS = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+
+
+def to_precision(network: nn.Module, precision: str) -> nn.Module:
+    """Return a copy of a float32 ``network`` whose weights are ``fp32``, ``fp16`` or ``bf16``.
+
+    Mask units stay float32 and cast their input. The copy still takes and gives float32: it casts its first argument
+    on entry and its outputs on return.
+
+    Raises:
+        Dyn2trtError: another precision.
+    """
+    if precision not in PRECISIONS:
+        raise Dyn2trtError(f"precision is one of {', '.join(PRECISIONS)}, not {precision!r}")
+    network = copy.deepcopy(network)
+    if precision == "fp32":
+        return network
+    _cast_weights(network, PRECISIONS[precision])
+    network.register_forward_pre_hook(_cast_input(PRECISIONS[precision]))
+    network.register_forward_hook(_cast_outputs)
+    return network
+
+
+def _cast_weights(module: nn.Module, dtype: torch.dtype) -> None:
+    if isinstance(module, MaskUnit):
+        return
+    for child in module.children():
+        _cast_weights(child, dtype)
+    module._apply(lambda tensor: tensor.to(dtype) if tensor.is_floating_point() else tensor, recurse=False)
+
+
+def _cast_input(dtype: torch.dtype) -> Any:
+    def cast(_network: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
+        return (args[0].to(dtype), *args[1:])
+
+    return cast
+
+
+def _cast_outputs(_network: nn.Module, _args: Any, outputs: Tensor | tuple[Tensor, ...]) -> Tensor | tuple[Tensor, ...]:
+    return outputs.float() if isinstance(outputs, Tensor) else tuple(output.float() for output in outputs)

@@ -1,0 +1,19 @@
+"""Spatial gates: mask units, the binary Gumbel-Softmax decision, halo geometry, recording and forcing of decisions."""
+
+from dyn2trt.gates.decisions import Decision, forced_masks, record_decisions
+from dyn2trt.gates.gumbel import GumbelGate, set_gumbel
+from dyn2trt.gates.halo import halo
+from dyn2trt.gates.mask_unit import MaskUnit, PointwiseMaskUnit, SqueezeMaskUnit, make_mask_unit
+
+__all__ = [
+    "Decision",
+    "GumbelGate",
+    "MaskUnit",
+    "PointwiseMaskUnit",
+    "SqueezeMaskUnit",
+    "forced_masks",
+    "halo",
+    "make_mask_unit",
+    "record_decisions",
+    "set_gumbel",
+]

@@ -1,0 +1,45 @@
+"""ResNet for 32×32 images, of gated basic blocks."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from dyn2trt.blocks import BasicBlock
+from dyn2trt.blocks.convolution import conv3x3
+from dyn2trt.networks.initialise import kaiming
+
+
+class CifarResNet(nn.Module):
+    """ResNet of three stages with 16, 32 and 64 channels (He et al., CVPR 2016, section 4.2).
+
+    [N, 3, H, W] → class scores [N, classes]. Parameter names are those of the DynConv authors' ``ResNet_32x32``.
+    """
+
+    batchnorm_pairs = (("conv1", "bn1"),)
+
+    def __init__(self, blocks_per_stage: int, classes: int, mask_unit: str) -> None:
+        super().__init__()
+        self.conv1 = conv3x3(3, 16)
+        self.bn1 = nn.BatchNorm2d(16)
+        self.relu = nn.ReLU()
+        self.layer1 = _stage(16, 16, blocks_per_stage, 1, mask_unit)
+        self.layer2 = _stage(16, 32, blocks_per_stage, 2, mask_unit)
+        self.layer3 = _stage(32, 64, blocks_per_stage, 2, mask_unit)
+        self.avgpool = nn.AdaptiveAvgPool2d(1)
+        self.fc = nn.Linear(64, classes)
+        kaiming(self)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.relu(self.bn1(self.conv1(x)))
+        x = self.layer3(self.layer2(self.layer1(x)))
+        return self.fc(self.avgpool(x).flatten(1))
+
+
+def _stage(inplanes: int, planes: int, blocks: int, stride: int, mask_unit: str) -> nn.Sequential:
+    first = BasicBlock(inplanes, planes, stride, mask_unit=mask_unit)
+    return nn.Sequential(first, *(BasicBlock(planes, planes, mask_unit=mask_unit) for _ in range(blocks - 1)))
+
+
+def cifar_resnet(depth: int = 20, classes: int = 10, mask_unit: str = "squeeze") -> CifarResNet:
+    """Build the ResNet with ``depth`` = 6·n + 2 weighted layers."""
+    return CifarResNet((depth - 2) // 6, classes, mask_unit)

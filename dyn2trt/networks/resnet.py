@@ -1,0 +1,63 @@
+"""ResNet for ImageNet-sized images, of gated basic blocks or bottlenecks."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from dyn2trt.blocks import BasicBlock, Bottleneck
+from dyn2trt.networks.initialise import kaiming
+
+_DEPTHS: dict[int, tuple[type[BasicBlock] | type[Bottleneck], tuple[int, int, int, int]]] = {
+    18: (BasicBlock, (2, 2, 2, 2)),
+    34: (BasicBlock, (3, 4, 6, 3)),
+    50: (Bottleneck, (3, 4, 6, 3)),
+    101: (Bottleneck, (3, 4, 23, 3)),
+    152: (Bottleneck, (3, 8, 36, 3)),
+}
+
+
+class ResNet(nn.Module):
+    """ResNet (He et al., CVPR 2016, table 1) with its width multiplied throughout, stem included.
+
+    [N, 3, H, W] → class scores [N, classes]. Parameter names are those of torchvision and of the DynConv authors.
+    """
+
+    batchnorm_pairs = (("conv1", "bn1"),)
+
+    def __init__(
+        self,
+        block: type[BasicBlock] | type[Bottleneck],
+        blocks: tuple[int, int, int, int],
+        width: float,
+        classes: int,
+        mask_unit: str,
+    ) -> None:
+        super().__init__()
+        planes = [int(base * width) for base in (64, 128, 256, 512)]
+        self.conv1 = nn.Conv2d(3, planes[0], kernel_size=7, stride=2, padding=3, bias=False)
+        self.bn1 = nn.BatchNorm2d(planes[0])
+        self.relu = nn.ReLU()
+        self.maxpool = nn.MaxPool2d(kernel_size=3, stride=2, padding=1)
+        inplanes = planes[0]
+        stages = []
+        for index in range(4):
+            strides = [1 if index == 0 else 2] + [1] * (blocks[index] - 1)
+            stage = nn.Sequential()
+            for stride in strides:
+                stage.append(block(inplanes, planes[index], stride, mask_unit=mask_unit))
+                inplanes = planes[index] * block.expansion
+            stages.append(stage)
+        self.layer1, self.layer2, self.layer3, self.layer4 = stages
+        self.avgpool = nn.AdaptiveAvgPool2d(1)
+        self.fc = nn.Linear(inplanes, classes)
+        kaiming(self)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.maxpool(self.relu(self.bn1(self.conv1(x))))
+        x = self.layer4(self.layer3(self.layer2(self.layer1(x))))
+        return self.fc(self.avgpool(x).flatten(1))
+
+
+def resnet(depth: int = 50, width: float = 1.0, classes: int = 1000, mask_unit: str = "squeeze") -> ResNet:
+    """Build ResNet-18, 34, 50, 101 or 152; ``width`` multiplies the channels of the stem and of every stage."""
+    return ResNet(*_DEPTHS[depth], width, classes, mask_unit)

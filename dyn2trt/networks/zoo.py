@@ -1,0 +1,129 @@
+"""The networks by name, with their options. Listing them imports no torch; building one does."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from dyn2trt.errors import Dyn2trtError
+from dyn2trt.networks.options import Option, Value, nearest, parse_options
+from dyn2trt.networks.user import build_user_network
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+@dataclass(frozen=True)
+class NetworkEntry:
+    """One network of the zoo.
+
+    Attributes:
+        name: as on the command line.
+        doc: one line.
+        task: ``classification`` or ``pose``.
+        input_shape: default input, (N, C, H, W).
+        options: what may be set.
+        builder: ``module:function`` taking the options as keywords.
+    """
+
+    name: str
+    doc: str
+    task: str
+    input_shape: tuple[int, int, int, int]
+    options: tuple[Option, ...]
+    builder: str
+
+    def build(self, options: Mapping[str, Value]) -> nn.Module:
+        """Build the network with random weights. Raises Dyn2trtError for a wrong option."""
+        keywords = parse_options(self.name, self.options, options)
+        module, _, function = self.builder.partition(":")
+        return getattr(importlib.import_module(module), function)(**keywords)
+
+
+def _mask_unit(default: str) -> Option:
+    doc = "gate: 1x1 convolution, or 3x3 convolution plus pooled linear"
+    return Option("mask_unit", default, doc, choices=("pointwise", "squeeze"))
+
+
+def _classes(default: int) -> Option:
+    return Option("classes", default, "number of classes", above=0)
+
+
+_ENTRIES = (
+    NetworkEntry(
+        "cifar_resnet",
+        "ResNet for 32x32 images, gated basic blocks",
+        "classification",
+        (1, 3, 32, 32),
+        (
+            Option("depth", 20, "weighted layers", choices=(8, 14, 20, 26, 32, 110)),
+            _classes(10),
+            _mask_unit("squeeze"),
+        ),
+        "dyn2trt.networks.cifar_resnet:cifar_resnet",
+    ),
+    NetworkEntry(
+        "resnet",
+        "ResNet for ImageNet, gated basic blocks (18, 34) or bottlenecks",
+        "classification",
+        (1, 3, 224, 224),
+        (
+            Option("depth", 50, "weighted layers", choices=(18, 34, 50, 101, 152)),
+            Option("width", 1.0, "multiplier of the channels of every stage", above=0),
+            _classes(1000),
+            _mask_unit("squeeze"),
+        ),
+        "dyn2trt.networks.resnet:resnet",
+    ),
+    NetworkEntry(
+        "mobilenet_v2",
+        "MobileNetV2 for ImageNet, gated identity blocks",
+        "classification",
+        (1, 3, 224, 224),
+        (
+            Option("width", 1.0, "multiplier of the channels", above=0),
+            _classes(1000),
+            _mask_unit("squeeze"),
+        ),
+        "dyn2trt.networks.mobilenet_v2:mobilenet_v2",
+    ),
+    NetworkEntry(
+        "hourglass",
+        "stacked hourglass of gated inverted residuals",
+        "pose",
+        (1, 3, 256, 256),
+        (
+            Option("stacks", 4, "hourglasses, one heat map a joint each", above=0),
+            Option("features", 96, "channels", above=3),
+            Option("joints", 16, "joints", above=0),
+            Option("blocks", 1, "inverted residuals a place", above=0),
+            _mask_unit("pointwise"),
+        ),
+        "dyn2trt.networks.hourglass:hourglass",
+    ),
+)
+
+NETWORKS: dict[str, NetworkEntry] = {entry.name: entry for entry in _ENTRIES}
+
+
+def build_network(name: str, options: Mapping[str, Value] | None = None) -> nn.Module:
+    """Build a network of the zoo, or a user's own by ``package.module:callable``, with random weights.
+
+    Args:
+        name: a key of `NETWORKS`, or ``package.module:callable`` where the callable takes the options as keywords
+            and returns an ``nn.Module``; the module may lie in the working directory.
+        options: values, or strings as typed on the command line.
+
+    Raises:
+        Dyn2trtError: an unknown network or option, or a value that the option refuses.
+    """
+    if ":" in name:
+        return build_user_network(name, options or {})
+    if name not in NETWORKS:
+        raise Dyn2trtError(
+            f"no network is named {name!r}{nearest(name, NETWORKS)}; there are {', '.join(NETWORKS)}, and your own as "
+            "package.module:callable"
+        )
+    return NETWORKS[name].build(options or {})
