@@ -1,0 +1,81 @@
+"""Gate decisions of two runs, block by block.
+
+A site is active when its logit is at or above the threshold, so a decision flips where rounding carries a logit
+across it: the reference's |logit| there, the *margin*, says how near it was. A flip at a small margin is rounding; one
+at a large margin is a fault. Blocks after a flip see other data, so their flips may follow from the first.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dyn2trt.compare.metrics import relative_error
+
+
+@dataclass(frozen=True)
+class GateStatistics:
+    """One gated block over all images."""
+
+    block: str
+    sites: int
+    """Positions decided: N·Ho·Wo."""
+    active_reference: int
+    active: int
+    flipped: int
+    """Positions decided otherwise than in the reference."""
+    smallest_margin: float
+    """Smallest |logit| of the reference."""
+    largest_flipped_margin: float | None
+    """Largest |logit| of the reference where the decision flipped; None without a flip."""
+    logit_error: float | None
+    """‖l−r‖/‖r‖ of the logits; None where only the masks of the candidate are known."""
+    largest_logit_difference: float | None
+
+    @property
+    def agreement(self) -> float:
+        """Share of positions decided as in the reference, 0 to 1."""
+        return 1.0 - self.flipped / self.sites
+
+
+def compare_gates(
+    block: str,
+    reference_logits: NDArray[np.float32],
+    *,
+    logits: NDArray[np.float32] | None = None,
+    mask: NDArray[np.bool_] | None = None,
+    threshold: float = 0.0,
+) -> GateStatistics:
+    """Compare one block's decisions; give the candidate's logits, or its mask where the logits are not to be had.
+
+    Args:
+        reference_logits: [N, 1, Ho, Wo].
+        logits, mask: the same shape.
+
+    Raises:
+        ValueError: the shapes differ, or there is nothing to compare.
+    """
+    given: NDArray[Any] | None = logits if logits is not None else mask
+    if given is None or given.shape != reference_logits.shape or not given.size:
+        came = "nothing" if given is None else str(list(given.shape))
+        raise ValueError(f"block {block}: expected decisions {list(reference_logits.shape)}, came {came}")
+    decided = given >= threshold if logits is not None else given.astype(bool)
+    expected = reference_logits >= threshold
+    flipped = decided != expected
+    margin = np.abs(reference_logits.astype(np.float64) - threshold)
+    return GateStatistics(
+        block=block,
+        sites=expected.size,
+        active_reference=int(expected.sum()),
+        active=int(decided.sum()),
+        flipped=int(flipped.sum()),
+        smallest_margin=float(margin.min()),
+        largest_flipped_margin=float(margin[flipped].max()) if flipped.any() else None,
+        logit_error=None if logits is None else relative_error(logits, reference_logits),
+        largest_logit_difference=(
+            None if logits is None else float(np.abs(logits.astype(np.float64) - reference_logits).max())
+        ),
+    )

@@ -1,0 +1,65 @@
+"""The ONNX graphs that a comparison runs, derived from the exported one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+import onnx
+import onnx_ir as ir
+
+from dyn2trt.compare.names import MASK, block_input, block_output
+from dyn2trt.errors import Dyn2trtError
+from dyn2trt.export.surgery import with_logit_outputs
+from dyn2trt.export.surgery.graph import close_model, gated_nodes, open_model
+from dyn2trt.export.surgery.overruled import with_overruled_gates
+from dyn2trt.ops.schema import SCHEMAS
+
+
+def observed(model: onnx.ModelProto, *, forced: bool = False, taps: Sequence[str] = ()) -> onnx.ModelProto:
+    """Return the model with its gates' logits as outputs.
+
+    Args:
+        forced: take the masks from inputs ``forced{i}`` instead; the logits stay the gates' own.
+        taps: blocks whose first input and output become float32 outputs too.
+    """
+    model = with_overruled_gates(model) if forced else with_logit_outputs(model)
+    return _with_block_outputs(_without_masks(model), taps) if taps else _without_masks(model)
+
+
+def _without_masks(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Drop mask outputs: the logits say more, and under forced masks they repeat what is fed."""
+    opened, metadata = open_model(model)
+    for value in [v for v in opened.graph.outputs if (v.name or "").removeprefix(MASK).isdecimal()]:
+        opened.graph.outputs.remove(value)
+    return close_model(opened, replace(metadata, masks=()))
+
+
+def _with_block_outputs(model: onnx.ModelProto, blocks: Sequence[str]) -> onnx.ModelProto:
+    opened, metadata = open_model(model)
+    for block in blocks:
+        nodes = list(_nodes_of(opened, block))
+        if not nodes:
+            raise Dyn2trtError(f"block {block} is in the metadata but not in the graph; export the model again")
+        entering = next(filter(None, map(_dense_input, nodes)), None)
+        for value, name in ((entering, block_input(block)), (nodes[-1].outputs[0], block_output(block))):
+            if value is None:
+                raise Dyn2trtError(f"block {block} has no dense input in the graph; export the model again")
+            cast = ir.Value(name=name, type=ir.TensorType(ir.DataType.FLOAT), shape=value.shape)
+            node = ir.Node("", "Cast", [value], [ir.AttrInt64("to", ir.DataType.FLOAT)], outputs=[cast], name=name)
+            opened.graph.append(node)
+            opened.graph.outputs.append(cast)
+    return close_model(opened, metadata)
+
+
+def _nodes_of(model: ir.Model, block: str) -> Iterator[ir.Node]:
+    """The block's composite, or its primitives, in execution order."""
+    for node in gated_nodes(model):
+        if node.name == block or (node.name or "").startswith(f"{block}/"):
+            yield node
+
+
+def _dense_input(node: ir.Node) -> ir.Value | None:
+    names = [tensor.name for tensor in SCHEMAS[node.op_type].inputs]
+    place = names.index("x") if "x" in names else len(node.inputs)
+    return node.inputs[place] if place < len(node.inputs) else None

@@ -1,0 +1,133 @@
+"""What a comparison found: ``compare.json``."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from dyn2trt.compare.gates import GateStatistics
+
+FORMAT = 1
+"""Raised when a reader of an older version would misread the document."""
+
+
+@dataclass(frozen=True)
+class OutputResult:
+    """One output of one backend against the reference's."""
+
+    name: str
+    error: float
+    """‖y−r‖/‖r‖ of the worst image."""
+    tolerance: float
+    max_abs: float
+    """Largest |y−r| over all images."""
+    worst_image: int
+    passed: bool
+    judged: bool = True
+    """False where flipped decisions make the outputs differ by right: the error is then only reported."""
+
+
+@dataclass(frozen=True)
+class GateResult:
+    """One gate of one backend: its statistics and whether they are explained by rounding."""
+
+    statistics: GateStatistics
+    tolerance: float | None
+    """Allowed relative error of the logits; None where the candidate's logits are not known."""
+    passed: bool
+
+
+@dataclass(frozen=True)
+class Divergence:
+    """Where a backend leaves the reference, with the reference's masks forced."""
+
+    where: Literal["block", "before", "after", "nowhere"]
+    """In ``block``; in the ungated layers ``before`` it; in those ``after`` the last one; or ``nowhere`` seen."""
+    block: str | None
+    error: float
+    """Relative error of the block's output (of its input, where it lies before it)."""
+    input_error: float
+    """Relative error of what went in: of the block's input, or of the output of the block before."""
+    tolerance: float
+
+
+@dataclass(frozen=True)
+class Cause:
+    """One reason for which a comparison failed."""
+
+    kind: Literal["decisions", "numbers", "run"]
+    """Gates decide otherwise than rounding explains; outputs differ with the same decisions; or it did not run."""
+    message: str
+
+
+@dataclass(frozen=True)
+class BackendResult:
+    """One backend, compared with the reference."""
+
+    name: str
+    detail: str
+    """Version and provider or device."""
+    not_run: str | None = None
+    """Why it was not run; the fields below are then empty."""
+    gates: tuple[GateResult, ...] = ()
+    """Decisions as they are, in execution order. A flip makes later blocks see other data."""
+    forced_gates: tuple[GateResult, ...] = ()
+    """What each gate decides when every block is given the reference's mask: flips here are the gate's own."""
+    outputs: tuple[OutputResult, ...] = ()
+    """Outputs as they are."""
+    forced_outputs: tuple[OutputResult, ...] = ()
+    """Outputs with the reference's masks forced."""
+    divergence: Divergence | None = None
+    """None unless asked for."""
+    notes: tuple[str, ...] = ()
+    """What limits this comparison."""
+    causes: tuple[Cause, ...] = ()
+
+    @property
+    def passed(self) -> bool:
+        """Ran, and nothing failed."""
+        return self.not_run is None and not self.causes
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A model on all backends."""
+
+    model: str
+    model_sha256: str
+    network: str
+    precision: str
+    reference: str
+    reference_detail: str
+    images: int
+    inputs: str
+    """The spec that the inputs came from."""
+    batch_size: int
+    yardstick: str
+    """Where the tolerances come from, in words."""
+    backends: tuple[BackendResult, ...]
+    causes: tuple[Cause, ...] = ()
+    """Failures of the comparison as a whole, such as that nothing ran."""
+    format: int = FORMAT
+
+    @property
+    def passed(self) -> bool:
+        """Something ran beside the reference, and no backend failed."""
+        return not self.causes and all(backend.passed or backend.not_run is not None for backend in self.backends)
+
+    def to_json(self) -> str:
+        """Serialise; numbers that are not finite become null, which JSON has no word for."""
+        document = asdict(self) | {"passed": self.passed}
+        for written, backend in zip(document["backends"], self.backends, strict=True):
+            written["passed"] = backend.passed
+        return json.dumps(_finite(document), indent=1, ensure_ascii=False)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

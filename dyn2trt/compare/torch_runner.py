@@ -1,0 +1,101 @@
+"""A torch network as a Polygraphy runner: outputs, gate logits and, on request, what enters and leaves blocks."""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from polygraphy.backend.base import BaseRunner
+from polygraphy.common import TensorMetadata
+from torch import Tensor, nn
+
+from dyn2trt.blocks.base import set_execution
+from dyn2trt.compare.names import FORCED, INPUT, LOGITS, OUTPUT, block_input, block_output
+from dyn2trt.gates.decisions import forced_masks
+from dyn2trt.gates.mask_unit import MaskUnit
+
+
+class TorchRunner(BaseRunner):
+    """Runs a network masked dense: every position is computed, then multiplied by the mask.
+
+    Feeds: ``x`` float32 [N, 3, H, W]; with ``gates`` given, also ``forced0``, ..., float32 [N, 1, Ho, Wo], and a
+    block is active where they are ≥ 0. Results: ``out0``, ...; ``logits0``, ..., which are what the gates themselves
+    say, forced or not; and for every block of ``taps`` its first input and its output.
+
+    Args:
+        network: in evaluation mode; takes and gives float32.
+        gates: how many masks are fed; 0 lets the network decide.
+        taps: module paths of blocks.
+    """
+
+    def __init__(self, network: nn.Module, *, name: str, gates: int = 0, taps: Sequence[str] = ()) -> None:
+        super().__init__(name=name)
+        self._network = network
+        self._gates = gates
+        self._taps = tuple(taps)
+
+    def activate_impl(self) -> None:
+        set_execution(self._network, "masked")
+
+    def get_input_metadata_impl(self) -> TensorMetadata:
+        metadata = TensorMetadata().add(INPUT, np.float32, (-1, 3, -1, -1))
+        for index in range(self._gates):
+            metadata.add(f"{FORCED}{index}", np.float32, (-1, 1, -1, -1))
+        return metadata
+
+    def infer_impl(self, feed_dict: Mapping[str, NDArray[Any]]) -> OrderedDict[str, NDArray[Any]]:
+        results: OrderedDict[str, NDArray[Any]] = OrderedDict()
+        seen: OrderedDict[str, NDArray[Any]] = OrderedDict()
+        with ExitStack() as stack:
+            stack.enter_context(torch.inference_mode())
+            if self._gates:
+                masks = [torch.from_numpy(feed_dict[f"{FORCED}{index}"]) >= 0 for index in range(self._gates)]
+                stack.enter_context(forced_masks(self._network, masks))
+            stack.enter_context(_observed(self._network, self._taps, seen))
+            start = time.perf_counter()
+            outputs = self._network(torch.from_numpy(np.ascontiguousarray(feed_dict[INPUT])))
+            self.inference_time = time.perf_counter() - start
+        for index, output in enumerate((outputs,) if isinstance(outputs, Tensor) else outputs):
+            results[f"{OUTPUT}{index}"] = _array(output)
+        results.update(seen)
+        return results
+
+
+@contextmanager
+def _observed(network: nn.Module, taps: Sequence[str], seen: OrderedDict[str, NDArray[Any]]) -> Iterator[None]:
+    """Write logits, and the inputs and outputs of tapped blocks, into ``seen`` as the network runs."""
+    hooks = []
+    count = 0
+
+    def see_logits(_module: nn.Module, _args: Any, logits: Tensor) -> None:
+        nonlocal count
+        seen[f"{LOGITS}{count}"] = _array(logits)
+        count += 1
+
+    for module in network.modules():
+        if isinstance(module, MaskUnit):
+            # Before the mask unit's own hooks, which is where masks are forced.
+            hooks.append(module.maskconv.register_forward_hook(see_logits))
+    for block in taps:
+
+        def see_block(_module: nn.Module, args: tuple[Tensor, ...], output: Tensor, block: str = block) -> None:
+            seen[block_input(block)] = _array(args[0])
+            seen[block_output(block)] = _array(output)
+
+        hooks.append(network.get_submodule(block).register_forward_hook(see_block))
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def _array(tensor: Tensor) -> NDArray[Any]:
+    """A copy, float32: numpy has no bfloat16, and a later in-place activation must not reach it."""
+    return tensor.detach().float().cpu().numpy().copy()
