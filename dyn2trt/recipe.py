@@ -1,0 +1,205 @@
+"""Recipes: one TOML file a network, everything ``dyn2trt run`` needs to know about it.
+
+Recipes live in ``export/``. Every section but ``[network]`` and ``[export]`` has defaults; a key that is not listed
+here is an error that names the nearest one. Paths are relative to the recipe's own folder.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, ValidationError, model_validator
+
+from dyn2trt.errors import Dyn2trtError
+
+NOISE = "noise"
+
+Shape = tuple[
+    Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]
+]
+
+
+def parse_shape(text: str) -> tuple[int, int, int, int]:
+    """``1x3x256x256`` → (1, 3, 256, 256).
+
+    Raises:
+        Dyn2trtError: anything else.
+    """
+    if not re.fullmatch(r"[1-9]\d*(x[1-9]\d*){3}", text):
+        raise Dyn2trtError(f"an input shape is written NxCxHxW, such as 1x3x256x256, not {text!r}")
+    n, c, h, w = map(int, text.split("x"))
+    return n, c, h, w
+
+
+def _shape_of(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    try:
+        return parse_shape(value)
+    except Dyn2trtError as error:
+        raise ValueError(str(error)) from None
+
+
+InputShape = Annotated[Shape, BeforeValidator(_shape_of)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[int, Field(ge=1)]
+Channels = tuple[float, float, float]
+FilePath = Annotated[Path, PlainSerializer(str)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class NetworkSection(_Section):
+    """``[network]``: what is exported."""
+
+    name: str
+    """A network of the zoo (``dyn2trt networks``), or ``package.module:callable``."""
+    options: dict[str, bool | int | float | str] = {}
+    checkpoint: FilePath | None = None
+    """Without one the weights are random."""
+    seed: Annotated[int, Field(ge=0)] = 0
+    """Of random weights."""
+
+
+class ExportSection(_Section):
+    """``[export]``: how the ONNX file is written; see ``dyn2trt export --help``."""
+
+    input_shape: InputShape
+    """[N, 3, H, W], as a list or as ``"1x3x256x256"``."""
+    precision: Literal["fp32", "fp16", "bf16"] = "fp32"
+    ops: Literal["composite", "primitive", "dense"] = "composite"
+    dynamic_batch: bool = False
+    dynamic_size: bool = False
+    with_masks: bool = False
+
+
+class BuildSection(_Section):
+    """``[build]``: how TensorRT builds the engine; shapes in trtexec's syntax, ``x:1x3x256x256``."""
+
+    min_shapes: str | None = None
+    opt_shapes: str | None = None
+    max_shapes: str | None = None
+    workspace: Positive | None = None
+    """MiB."""
+    optimization_level: Annotated[int, Field(ge=0, le=5)] | None = None
+
+    @model_validator(mode="after")
+    def _all_or_none(self) -> BuildSection:
+        given = [value is not None for value in (self.min_shapes, self.opt_shapes, self.max_shapes)]
+        if any(given) and not all(given):
+            raise ValueError("min_shapes, opt_shapes and max_shapes go together")
+        return self
+
+
+class DataSection(_Section):
+    """``[data]``: inputs to compare on."""
+
+    images: str = NOISE
+    """An image, a folder of images, a .npz that holds ``x``, ``noise`` or ``noise:N``."""
+    mean: Channels = (0.0, 0.0, 0.0)
+    """Subtracted after scaling to 0..1, red, green, blue."""
+    std: Channels = (1.0, 1.0, 1.0)
+    seed: Annotated[int, Field(ge=0)] = 0
+    """Of noise."""
+
+
+class CompareSection(_Section):
+    """``[compare]``: how far two runtimes may differ, in Polygraphy's syntax (``["1e-5", "out0:1e-4"]``)."""
+
+    rtol: tuple[str, ...] | None = None
+    atol: tuple[str, ...] | None = None
+
+
+class BenchSection(_Section):
+    """``[bench]``: what is measured."""
+
+    batch_sizes: Annotated[tuple[Positive, ...], Field(min_length=1)] | None = None
+    active_ratios: Annotated[tuple[Fraction, ...], Field(min_length=1)] | None = None
+    warmup: Annotated[int, Field(ge=0)] | None = None
+    iterations: Positive | None = None
+
+
+class Recipe(_Section):
+    """A recipe with its paths made absolute."""
+
+    description: str = ""
+    network: NetworkSection
+    export: ExportSection
+    build: BuildSection = BuildSection()
+    data: DataSection = DataSection()
+    compare: CompareSection = CompareSection()
+    bench: BenchSection = BenchSection()
+
+
+def load_recipe(path: str | os.PathLike[str]) -> Recipe:
+    """Read and validate a recipe.
+
+    Raises:
+        Dyn2trtError: the file is absent or no TOML, a key is unknown (the nearest is named), missing, or has a value
+            of the wrong kind.
+    """
+    file = Path(path)
+    try:
+        text = file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise Dyn2trtError(f"cannot read the recipe {file}: {reason}") from error
+    try:
+        document = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise Dyn2trtError(f"recipe {file} is no valid TOML: {error}") from error
+    try:
+        recipe = Recipe.model_validate(document)
+    except ValidationError as error:
+        lines = [_explain(problem) for problem in error.errors()]
+        raise Dyn2trtError(f"recipe {file}: {'; '.join(dict.fromkeys(lines))}") from error
+    return _with_absolute_paths(recipe, file.resolve().parent)
+
+
+def _with_absolute_paths(recipe: Recipe, folder: Path) -> Recipe:
+    changes: dict[str, Any] = {}
+    if recipe.network.checkpoint is not None:
+        checkpoint = folder / recipe.network.checkpoint
+        changes["network"] = recipe.network.model_copy(update={"checkpoint": checkpoint})
+    if not re.fullmatch(rf"{NOISE}(:\d+)?", recipe.data.images):
+        changes["data"] = recipe.data.model_copy(update={"images": str(folder / recipe.data.images)})
+    return recipe.model_copy(update=changes)
+
+
+def _explain(problem: Any) -> str:
+    """One of pydantic's problems in the words of the recipe: key, what is wrong, the nearest key."""
+    location = [str(part) for part in problem["loc"]]
+    key = ".".join(location)
+    if problem["type"] == "missing":
+        return f"{key} is missing"
+    if problem["type"] == "extra_forbidden":
+        return _unknown_key(location)
+    value = problem["input"]
+    shown = f", not {value!r}" if isinstance(value, (str, int, float, list)) else ""
+    message = problem["msg"].removeprefix("Value error, ")
+    return f"{key}: {message[0].lower()}{message[1:]}{shown}"
+
+
+def _unknown_key(location: list[str]) -> str:
+    """Name the section that has such a key, the nearest key of the same section, or all its keys."""
+    *outer, last = location
+    sections = _sections()
+    homes = [f"{section}.{last}" for section, model in sections.items() if last in model.model_fields]
+    fields = sections[outer[0]].model_fields if outer and outer[0] in sections else Recipe.model_fields
+    siblings = [".".join([*outer, name]) for name in fields]
+    near = difflib.get_close_matches(last, list(fields), n=1)
+    best = homes or [".".join([*outer, name]) for name in near]
+    hint = f"did you mean {best[0]}?" if best else f"there are {', '.join(siblings)}"
+    return f"{'.'.join(location)} is no key of a recipe; {hint}"
+
+
+def _sections() -> dict[str, type[BaseModel]]:
+    annotations = {name: field.annotation for name, field in Recipe.model_fields.items()}
+    return {name: t for name, t in annotations.items() if isinstance(t, type) and issubclass(t, BaseModel)}

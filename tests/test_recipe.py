@@ -1,0 +1,84 @@
+"""Recipes: what a valid one means, and what each mistake is told."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from dyn2trt.errors import Dyn2trtError
+from dyn2trt.recipe import load_recipe, parse_shape
+
+MINIMAL = '[network]\nname = "cifar_resnet"\n[export]\ninput_shape = [1, 3, 32, 32]\n'
+
+
+def write(folder: Path, text: str) -> Path:
+    path = folder / "recipe.toml"
+    path.write_text(text)
+    return path
+
+
+def test_a_minimal_recipe_has_defaults(tmp_path: Path) -> None:
+    recipe = load_recipe(write(tmp_path, MINIMAL))
+    assert recipe.export.input_shape == (1, 3, 32, 32)
+    assert (recipe.export.precision, recipe.export.ops) == ("fp32", "composite")
+    assert recipe.network.checkpoint is None
+    assert recipe.data.images == "noise"
+
+
+def test_paths_are_relative_to_the_recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = MINIMAL.replace("[export]", 'checkpoint = "weights/a.pth"\n[export]') + '[data]\nimages = "photos"\n'
+    (tmp_path / "deep").mkdir()
+    path = write(tmp_path / "deep", text)
+    monkeypatch.chdir(tmp_path)
+    recipe = load_recipe(path.relative_to(tmp_path))
+    assert recipe.network.checkpoint == tmp_path / "deep" / "weights" / "a.pth"
+    assert recipe.data.images == str(tmp_path / "deep" / "photos")
+
+
+def test_noise_is_no_path_and_shapes_may_be_written_with_x(tmp_path: Path) -> None:
+    text = MINIMAL.replace("[1, 3, 32, 32]", '"2x3x64x48"') + '[data]\nimages = "noise:8"\n'
+    recipe = load_recipe(write(tmp_path, text))
+    assert recipe.data.images == "noise:8"
+    assert recipe.export.input_shape == (2, 3, 64, 48)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (MINIMAL + 'precison = "fp16"\n', "export.precison is no key of a recipe; did you mean export.precision?"),
+        (MINIMAL + "[bnech]\n", "bnech is no key of a recipe; did you mean bench?"),
+        (MINIMAL + "batch_sizes = [1]\n", "export.batch_sizes is no key of a recipe; did you mean bench.batch_sizes?"),
+        ('checkpoint = "a"\n' + MINIMAL, "checkpoint is no key of a recipe; did you mean network.checkpoint?"),
+        (MINIMAL + "zzzz = 1\n", "export.zzzz is no key of a recipe; there are export.input_shape, export.precision"),
+        (MINIMAL + 'precision = "fp61"\n', "export.precision: input should be 'fp32', 'fp16' or 'bf16', not 'fp61'"),
+        (MINIMAL.replace('name = "cifar_resnet"', ""), "network.name is missing"),
+        (MINIMAL.replace("32, 32]", "32]"), "export.input_shape"),
+        (MINIMAL.replace("32, 32]", "32, 0]"), "export.input_shape.3: input should be greater than or equal to 1"),
+        (MINIMAL.replace("[1, 3, 32, 32]", '"1x3x32"'), "an input shape is written NxCxHxW"),
+        (MINIMAL + "[bench]\nactive_ratios = [0.5, 25]\n", "bench.active_ratios.1: input should be less than or equal"),
+        (MINIMAL + '[build]\nmin_shapes = "x:1x3x32x32"\n', "build: min_shapes, opt_shapes and max_shapes go together"),
+        (MINIMAL + "[data\n", "is no valid TOML"),
+        ("", "network is missing; export is missing"),
+    ],
+)
+def test_a_mistake_names_its_key(tmp_path: Path, text: str, told: str) -> None:
+    with pytest.raises(Dyn2trtError) as raised:
+        load_recipe(write(tmp_path, text))
+    message = str(raised.value)
+    assert told in message
+    assert "recipe.toml" in message
+    assert "\n" not in message
+
+
+def test_an_unreadable_recipe_is_named(tmp_path: Path) -> None:
+    (tmp_path / "binary.toml").write_bytes(b"\xff\xfe\x00")
+    for path in (tmp_path / "none.toml", tmp_path, tmp_path / "binary.toml"):
+        with pytest.raises(Dyn2trtError, match=f"cannot read the recipe {path}"):
+            load_recipe(path)
+
+
+@pytest.mark.parametrize("text", ["", "3x256x256", "1x3x256x256x1", "1x3x-1x2", "ax3x2x2", "0x3x2x2", "1,3,2,2"])
+def test_a_bad_shape_is_refused(text: str) -> None:
+    with pytest.raises(Dyn2trtError, match="1x3x256x256"):
+        parse_shape(text)
