@@ -43,8 +43,7 @@ class NetworkEntry:
 
 
 def _mask_unit(default: str) -> Option:
-    doc = "gate: 1x1 convolution, or 3x3 convolution plus pooled linear"
-    return Option("mask_unit", default, doc, choices=("pointwise", "squeeze"))
+    return Option("mask_unit", default, "gate of a block", choices=("pointwise", "squeeze"))
 
 
 def _classes(default: int) -> Option:

@@ -1,0 +1,164 @@
+"""Multiply-accumulates of a gated network: what it would cost with every position active, and what a batch did cost."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from dyn2trt.blocks import GatedBlock, gated_blocks, set_execution
+from dyn2trt.gates import Decision, MaskUnit, halo
+
+
+@dataclass(frozen=True)
+class BlockMacs:
+    """One execution of a gated block, for one image.
+
+    Work at the halo of the active set (a block's first convolution, design section 2) is counted apart from work at
+    the active set, because the halo is larger. Biases, activations and sums are not counted.
+
+    Attributes:
+        name: module path.
+        op: the block's composite op.
+        grid: (Ho, Wo), where the gate decides.
+        halo_grid: (H, W) of the grid that the halo lies on.
+        halo_stride: from ``halo_grid`` to ``grid``.
+        macs_per_active_site: multiply-accumulates at each active site.
+        macs_per_halo_site: multiply-accumulates at each site of the halo.
+    """
+
+    name: str
+    op: str
+    grid: tuple[int, int]
+    halo_grid: tuple[int, int]
+    halo_stride: int
+    macs_per_active_site: int
+    macs_per_halo_site: int
+
+    @property
+    def macs_total(self) -> int:
+        """With every position active."""
+        (ho, wo), (h, w) = self.grid, self.halo_grid
+        return ho * wo * self.macs_per_active_site + h * w * self.macs_per_halo_site
+
+    def active(self, mask: Tensor) -> Tensor:
+        """Executed multiply-accumulates, int64 [N], of the images that ``mask`` [N, 1, Ho, Wo] decides on."""
+        if tuple(mask.shape[2:]) != self.grid:
+            raise ValueError(f"{self.name} was counted on a grid of {self.grid}, but the mask has {list(mask.shape)}")
+        reads = halo(mask, self.halo_grid, stride=self.halo_stride)
+        return _sites(mask != 0) * self.macs_per_active_site + _sites(reads) * self.macs_per_halo_site
+
+
+@dataclass(frozen=True)
+class ActiveMacs:
+    """Executed multiply-accumulates of a batch, int64 [N] each.
+
+    Attributes:
+        blocks: of each gated block, in execution order.
+        gated: their sum.
+        total: ``gated`` and all that runs whatever the gates decide.
+    """
+
+    blocks: tuple[Tensor, ...]
+    gated: Tensor
+    total: Tensor
+
+
+@dataclass(frozen=True)
+class MacReport:
+    """Multiply-accumulates for one image.
+
+    Attributes:
+        blocks: the gated blocks, in execution order.
+        macs_gated: in gated blocks, with every position active.
+        macs_gates: in the mask units.
+        macs_ungated: everything else but the mask units: stem, heads, shortcuts' projections, blocks without a gate.
+    """
+
+    blocks: tuple[BlockMacs, ...]
+    macs_gated: int
+    macs_gates: int
+    macs_ungated: int
+
+    @property
+    def macs_dense(self) -> int:
+        """The whole network without its gates."""
+        return self.macs_gated + self.macs_ungated
+
+    def active(self, decisions: Sequence[Decision]) -> ActiveMacs:
+        """Count what a forward pass at the input size of this report executed.
+
+        Args:
+            decisions: of one forward pass, from `dyn2trt.gates.record_decisions`.
+
+        Raises:
+            ValueError: the decisions are of other blocks, of another number of passes, or of another input size.
+        """
+        ran, counted = [decision.block for decision in decisions], [block.name for block in self.blocks]
+        if ran != counted:
+            raise ValueError(f"expected one decision for each of {counted}, in this order; these are of {ran}")
+        blocks = tuple(block.active(d.mask) for block, d in zip(self.blocks, decisions, strict=True))
+        gated = torch.stack(blocks).sum(dim=0) if blocks else torch.zeros(1, dtype=torch.int64)
+        return ActiveMacs(blocks, gated, gated + self.macs_gates + self.macs_ungated)
+
+
+def count_macs(network: nn.Module, input_shape: Sequence[int]) -> MacReport:
+    """Count the multiply-accumulates of every convolution and matrix product of ``network`` for one image.
+
+    Runs a copy on the meta device, so no arithmetic happens and no weights are copied.
+
+    Args:
+        input_shape: [N, C, H, W]; N does not matter.
+    """
+    # The memo hands deepcopy meta tensors in place of the real ones.
+    tensors = [*network.parameters(), *network.buffers()]
+    network = copy.deepcopy(network, {id(t): _on_meta(t) for t in tensors}).eval()
+    set_execution(network, "masked")
+    sizes: dict[nn.Module, tuple[int, int]] = {}
+    blocks: list[BlockMacs] = []
+    for name, block in gated_blocks(network):
+        for stage in block.stages():
+            stage.convolution.register_forward_hook(_record_size(sizes))
+        block.register_forward_hook(_record_block(name, sizes, blocks))
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        network(torch.empty(1, *input_shape[1:], device="meta"))
+    gated = sum(block.macs_total for block in blocks)
+    flops = counter.get_flop_counts()
+    root = type(network).__name__
+    units = [name for name, module in network.named_modules() if isinstance(module, MaskUnit)]
+    gates = sum(sum(flops.get(f"{root}.{name}", {}).values()) for name in units) // 2
+    return MacReport(tuple(blocks), gated, gates, counter.get_total_flops() // 2 - gated - gates)
+
+
+def _on_meta(tensor: Tensor) -> Tensor:
+    moved = tensor.detach().to("meta")
+    return nn.Parameter(moved, requires_grad=False) if isinstance(tensor, nn.Parameter) else moved
+
+
+def _record_size(sizes: dict[nn.Module, tuple[int, int]]) -> Any:
+    def record(convolution: nn.Module, _args: Any, output: Tensor) -> None:
+        sizes[convolution] = (output.shape[2], output.shape[3])
+
+    return record
+
+
+def _record_block(name: str, sizes: dict[nn.Module, tuple[int, int]], blocks: list[BlockMacs]) -> Any:
+    def record(block: GatedBlock, _args: Any, output: Tensor) -> None:
+        stages = block.stages()
+        # A convolution does as many multiply-accumulates at a site as it has weights.
+        at_active = sum(stage.convolution.weight.numel() for stage in stages if not stage.on_halo)
+        at_halo = sum(stage.convolution.weight.numel() for stage in stages if stage.on_halo)
+        halo_grid = next(sizes[stage.convolution] for stage in stages if stage.on_halo)
+        grid = (output.shape[2], output.shape[3])
+        blocks.append(BlockMacs(name, block.op, grid, halo_grid, block.halo_stride, at_active, at_halo))
+
+    return record
+
+
+def _sites(mask: Tensor) -> Tensor:
+    return mask.flatten(1).sum(dim=1)
