@@ -1,0 +1,30 @@
+// A from rows or from a channels-last tensor: four threads copy the 64 bytes of a row's chunk.
+#pragma once
+
+#include "gemm/addresses.cuh"
+#include "gemm/load.cuh"
+#include "gemm/tile.cuh"
+
+namespace dyn2trt::gemm {
+
+// A loader brings one chunk of A into a stage in two steps: fetch() before the product of the current chunk, so that
+// what it starts overlaps with it, and store() after it.
+template <class T, class Tile>
+struct LoadContiguous {
+  DYN2TRT_DEVICE void fetch(const Arguments& p, const Addresses<Tile::kRows>& at, int tap, int channel,
+                            OperandRow* stage) {
+    const T* a = static_cast<const T*>(p.a.data);
+#pragma unroll
+    for (int i = threadIdx.x; i < Tile::kRows * kVectorsPerChunk; i += Tile::kThreads) {
+      const int row = i / kVectorsPerChunk, vector = i % kVectorsPerChunk;
+      const int index = at.source[tap][row];
+      const int c = channel + vector * kVectorWidth<T>;
+      copy_channels(stage[row].bytes + 16 * vector, a + index * p.a.pitch + c, a, index < 0 ? 0 : p.channels - c,
+                    p.a.vectors);
+    }
+  }
+
+  DYN2TRT_DEVICE void store(const Arguments&, const Addresses<Tile::kRows>&, int, OperandRow*) {}
+};
+
+}  // namespace dyn2trt::gemm

@@ -1,0 +1,42 @@
+// A from an NCHW tensor: the lanes of a warp read one channel of consecutive rows, which in tile-major order are runs
+// of neighbouring pixels. Elements pass through registers, since cp.async moves no less than 4 bytes.
+#pragma once
+
+#include "gemm/addresses.cuh"
+#include "gemm/load.cuh"
+#include "gemm/tile.cuh"
+
+namespace dyn2trt::gemm {
+
+template <class T, class Tile>
+struct LoadPlanar {
+  static constexpr int kSharers = Tile::kThreads / Tile::kRows;  // threads of one row
+  static constexpr int kVectors = ceil_div(kVectorsPerChunk, kSharers);
+  Vector<T, kVectorWidth<T>> held[kVectors];
+
+  DYN2TRT_DEVICE void fetch(const Arguments& p, const Addresses<Tile::kRows>& at, int tap, int channel, OperandRow*) {
+    const int row = threadIdx.x % Tile::kRows;
+    const int index = at.source[tap][row];
+    const T* a = static_cast<const T*>(p.a.data) + at.image[row] * p.a.image_stride + index;
+#pragma unroll
+    for (int i = 0; i < kVectors; ++i) {
+      const int vector = threadIdx.x / Tile::kRows + i * kSharers;
+#pragma unroll
+      for (int e = 0; e < kVectorWidth<T>; ++e) {
+        const int c = channel + vector * kVectorWidth<T> + e;
+        held[i][e] = index >= 0 && c < p.channels ? a[c * p.a.channel_stride] : from_float<T>(0.0f);
+      }
+    }
+  }
+
+  DYN2TRT_DEVICE void store(const Arguments&, const Addresses<Tile::kRows>&, int, OperandRow* stage) {
+    const int row = threadIdx.x % Tile::kRows;
+#pragma unroll
+    for (int i = 0; i < kVectors; ++i) {
+      const int vector = threadIdx.x / Tile::kRows + i * kSharers;
+      if (vector < kVectorsPerChunk) store_vector(reinterpret_cast<T*>(stage[row].bytes + 16 * vector), held[i]);
+    }
+  }
+};
+
+}  // namespace dyn2trt::gemm

@@ -1,0 +1,217 @@
+/* The C ABI of dyn2trt's CUDA core: the ops of dyn2trt/ops/schema.py as plain functions.
+ *
+ * Neither TensorRT nor torch is known here. The TensorRT plugins, the torch binding and the tests are thin callers.
+ *
+ * Rules that every function keeps
+ *   - It never waits for the device, allocates nothing, creates no handle and copies nothing pageable: it checks its
+ *     arguments, returns early for empty work, and launches on the caller's stream. It may be captured in a CUDA graph.
+ *   - Launch shapes depend on tensor shapes alone; counts stay on the device.
+ *   - Results are deterministic: the same input gives the same bits.
+ *   - Indices and counts read on the device are clamped: garbage in them gives garbage out, never a fault.
+ *   - All pointers are device pointers (host pointers in the host library, libdyn2trt_core_host.so), aligned to
+ *     16 bytes where a fast kernel is wanted and to the element's size in any case.
+ *
+ * Site sets have a static capacity: on a grid [N, H, W], row r of image n is row n*H*W + r, with r < count[n].
+ * So `sites` and `slots` hold N*H*W int32 each, `count` N int32, and rows are [N*H*W, C], C contiguous. What lies in
+ * `sites` and rows beyond count[n] is undefined.
+ */
+#ifndef DYN2TRT_CORE_H
+#define DYN2TRT_CORE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#if defined(__GNUC__)
+#define DYN2TRT_API __attribute__((visibility("default")))
+#else
+#define DYN2TRT_API
+#endif
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Grows whenever a struct or a function changes. */
+#define DYN2TRT_ABI_VERSION 1
+
+typedef enum Dyn2trtStatus {
+  DYN2TRT_OK = 0,
+  DYN2TRT_INVALID_ARGUMENT = 1,    /* shapes, pointers or attributes that contradict each other */
+  DYN2TRT_UNSUPPORTED = 2,         /* consistent, but not implemented */
+  DYN2TRT_WORKSPACE_TOO_SMALL = 3, /* fewer bytes than the workspace query asked for */
+  DYN2TRT_LAUNCH_FAILED = 4        /* CUDA (or the host harness) refused the launch */
+} Dyn2trtStatus;
+
+/* Orders follow FLOATS, ACTIVATIONS and REDUCTIONS of dyn2trt/ops/schema.py. */
+typedef enum Dyn2trtDtype { DYN2TRT_FLOAT32 = 0, DYN2TRT_FLOAT16 = 1, DYN2TRT_BFLOAT16 = 2 } Dyn2trtDtype;
+
+typedef enum Dyn2trtActivation {
+  DYN2TRT_NONE = 0,
+  DYN2TRT_RELU = 1,
+  DYN2TRT_RELU6 = 2,
+  DYN2TRT_HARD_SWISH = 3
+} Dyn2trtActivation;
+
+typedef enum Dyn2trtReduction { DYN2TRT_REDUCE_ADD = 0, DYN2TRT_REDUCE_NONE = 1 } Dyn2trtReduction;
+
+typedef enum Dyn2trtLayout { DYN2TRT_NCHW = 0, DYN2TRT_NHWC = 1 } Dyn2trtLayout;
+
+/* Flags of a call, or-ed together. */
+typedef enum Dyn2trtFlags {
+  DYN2TRT_ALLOW_TF32 = 1,  /* fp32 convolutions may use tf32 tensor cores */
+  DYN2TRT_GENERIC_ONLY = 2 /* only the generic kernels: slow, for any shape; for tests and comparisons */
+} Dyn2trtFlags;
+
+/* A dense tensor [n, c, h, w]. Strides in elements, not bytes. NCHW needs stride_w == 1, NHWC stride_c == 1;
+ * a stride may exceed the packed one (TensorRT's kHWC8 pads channels). */
+typedef struct Dyn2trtDense {
+  void* data;
+  int32_t n, c, h, w;
+  int64_t stride_n, stride_c, stride_h, stride_w;
+  int32_t layout; /* Dyn2trtLayout */
+} Dyn2trtDense;
+
+/* A convolution's geometry, padding with zeros. */
+typedef struct Dyn2trtGeometry {
+  int32_t kernel_h, kernel_w;
+  int32_t stride_h, stride_w;
+  int32_t pad_top, pad_left, pad_bottom, pad_right;
+  int32_t dilation_h, dilation_w;
+} Dyn2trtGeometry;
+
+/* A site set on the grid [n, h, w]; see the top of this file. */
+typedef struct Dyn2trtSiteSet {
+  int32_t* sites; /* [n*h*w] flat id (n*H + h)*W + w of each row */
+  int32_t* slots; /* [n, h, w] row of each site, -1 where there is none */
+  int32_t* count; /* [n] rows in use of each image */
+  int32_t n, h, w;
+} Dyn2trtSiteSet;
+
+/* MaskGather: mask -> site set, and x gathered there when x.data and rows are given. */
+typedef struct Dyn2trtMaskGather {
+  int32_t dtype; /* of x and rows */
+  uint32_t flags;
+  const float* mask; /* [n, 1, mask_h, mask_w], contiguous */
+  int32_t mask_h, mask_w;
+  float threshold;
+  Dyn2trtGeometry geometry;
+  Dyn2trtSiteSet set; /* output, on the grid of x */
+  Dyn2trtDense x;     /* data may be NULL: sites only */
+  void* rows;         /* output [n*h*w, c], NULL with x */
+} Dyn2trtMaskGather;
+
+/* SparseConv: rows of the input set -> rows of the output set.
+ *
+ * A 1x1 with stride 1, no padding and group 1 keeps the set: input.slots and output.sites may be NULL, and input and
+ * output have the same grid; output.count may then be NULL too, and all n*h*w rows are computed. */
+typedef struct Dyn2trtSparseConv {
+  int32_t dtype;
+  uint32_t flags;
+  int32_t activation;
+  int32_t c_in, c_out, group; /* group is 1, or c_in == c_out (depthwise) */
+  Dyn2trtGeometry geometry;
+  const void* rows;      /* [input.n*input.h*input.w, c_in] */
+  const void* weight;    /* [c_out, kh, kw, c_in], depthwise [kh, kw, c] */
+  const void* bias;      /* [c_out] */
+  Dyn2trtSiteSet input;  /* slots is read */
+  Dyn2trtSiteSet output; /* sites and count are read */
+  void* rows_out;        /* [output.n*output.h*output.w, c_out] */
+} Dyn2trtSparseConv;
+
+/* MaskScatter: y = activation(base), with base + row (add) or row (none) at the set's sites. y may be base. */
+typedef struct Dyn2trtMaskScatter {
+  int32_t dtype;
+  uint32_t flags;
+  int32_t reduction, activation;
+  Dyn2trtDense base;
+  const void* rows;   /* [n*h*w, c] */
+  Dyn2trtSiteSet set; /* sites and count are read; slots too when not NULL, which makes it one launch */
+  Dyn2trtDense y;
+} Dyn2trtMaskScatter;
+
+/* GatedInvertedResidual: y = x + project(depthwise(expand(x))) at the active sites, x elsewhere. */
+typedef struct Dyn2trtGatedInvertedResidual {
+  int32_t dtype;
+  uint32_t flags;
+  int32_t activation;
+  float threshold;
+  const float* mask;                             /* [n, 1, h, w] */
+  Dyn2trtDense x, y;                             /* [n, c, h, w]; y must not be x */
+  int32_t expanded;                              /* E */
+  const void *expand_weight, *expand_bias;       /* [E, 1, 1, C], [E] */
+  const void *depthwise_weight, *depthwise_bias; /* [3, 3, E], [E] */
+  const void *project_weight, *project_bias;     /* [C, 1, 1, E], [C] */
+} Dyn2trtGatedInvertedResidual;
+
+/* GatedBasicBlock: y = activation(identity + conv2(activation(conv1(x)))) at the active sites,
+ * activation(identity) elsewhere. y must be neither x nor identity. */
+typedef struct Dyn2trtGatedBasicBlock {
+  int32_t dtype;
+  uint32_t flags;
+  int32_t activation;
+  int32_t stride_h, stride_w;
+  float threshold;
+  const float* mask;                     /* [n, 1, ho, wo] */
+  Dyn2trtDense x;                        /* [n, c, h, w] */
+  Dyn2trtDense identity, y;              /* [n, co, ho, wo] */
+  const void *conv1_weight, *conv1_bias; /* [Co, 3, 3, C], [Co] */
+  const void *conv2_weight, *conv2_bias; /* [Co, 3, 3, Co], [Co] */
+} Dyn2trtGatedBasicBlock;
+
+/* GatedBottleneck: y = activation(identity + conv3(activation(conv2(activation(conv1(x)))))) at the active sites,
+ * activation(identity) elsewhere. y must be neither x nor identity. */
+typedef struct Dyn2trtGatedBottleneck {
+  int32_t dtype;
+  uint32_t flags;
+  int32_t activation;
+  int32_t stride_h, stride_w; /* of the 3x3 */
+  float threshold;
+  const float* mask;                     /* [n, 1, ho, wo] */
+  Dyn2trtDense x;                        /* [n, c, h, w] */
+  Dyn2trtDense identity, y;              /* [n, co, ho, wo] */
+  int32_t width;                         /* B */
+  const void *conv1_weight, *conv1_bias; /* [B, 1, 1, C], [B] */
+  const void *conv2_weight, *conv2_bias; /* [B, 3, 3, B], [B] */
+  const void *conv3_weight, *conv3_bias; /* [Co, 1, 1, B], [Co] */
+} Dyn2trtGatedBottleneck;
+
+DYN2TRT_API int dyn2trt_abi_version(void);
+
+/* sizeof of a struct above by its name ("Dyn2trtMaskGather"), 0 for an unknown one: lets a binding check itself. */
+DYN2TRT_API size_t dyn2trt_sizeof(const char* struct_name);
+
+/* Name of a status ("invalid argument"). */
+DYN2TRT_API const char* dyn2trt_status_name(int status);
+
+/* What went wrong in this thread's last failed call: what was expected and what came. Empty when none failed. */
+DYN2TRT_API const char* dyn2trt_last_error(void);
+
+/* Output grid of a convolution over an input grid [h, w]. */
+DYN2TRT_API int dyn2trt_output_grid(const Dyn2trtGeometry* geometry, int32_t h, int32_t w, int32_t* ho, int32_t* wo);
+
+/* Smallest input grid that yields an output grid [ho, wo]: MaskGather's grid when it has no x. */
+DYN2TRT_API int dyn2trt_input_grid(const Dyn2trtGeometry* geometry, int32_t ho, int32_t wo, int32_t* h, int32_t* w);
+
+/* The ops. Each returns a Dyn2trtStatus; stream is a cudaStream_t (NULL is the default stream). The primitives need
+ * no workspace. Workspace queries need the sizes, dtype and flags of the params; pointers are not looked at. */
+DYN2TRT_API int dyn2trt_mask_gather(const Dyn2trtMaskGather* params, void* stream);
+DYN2TRT_API int dyn2trt_sparse_conv(const Dyn2trtSparseConv* params, void* stream);
+DYN2TRT_API int dyn2trt_mask_scatter(const Dyn2trtMaskScatter* params, void* stream);
+
+DYN2TRT_API int dyn2trt_gated_inverted_residual_workspace(const Dyn2trtGatedInvertedResidual* params, size_t* bytes);
+DYN2TRT_API int dyn2trt_gated_inverted_residual(const Dyn2trtGatedInvertedResidual* params, void* workspace,
+                                                size_t workspace_bytes, void* stream);
+
+DYN2TRT_API int dyn2trt_gated_basic_block_workspace(const Dyn2trtGatedBasicBlock* params, size_t* bytes);
+DYN2TRT_API int dyn2trt_gated_basic_block(const Dyn2trtGatedBasicBlock* params, void* workspace, size_t workspace_bytes,
+                                          void* stream);
+
+DYN2TRT_API int dyn2trt_gated_bottleneck_workspace(const Dyn2trtGatedBottleneck* params, size_t* bytes);
+DYN2TRT_API int dyn2trt_gated_bottleneck(const Dyn2trtGatedBottleneck* params, void* workspace, size_t workspace_bytes,
+                                         void* stream);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif /* DYN2TRT_CORE_H */

@@ -1,0 +1,84 @@
+// The one place with launch syntax: runs a kernel struct (see plugins/README.md) on a grid.
+#pragma once
+
+#include <type_traits>
+
+#include "device/platform.cuh"
+#include "launch/status.h"
+
+namespace dyn2trt {
+
+struct Grid {
+  unsigned x = 1, y = 1, z = 1;
+};
+
+template <class Kernel>
+constexpr std::size_t kSharedBytes = std::is_empty_v<typename Kernel::Shared> ? 0 : sizeof(typename Kernel::Shared);
+
+#if DYN2TRT_ON_HOST
+
+template <class Kernel>
+int launch(Grid grid, const typename Kernel::Params& params, void* /*stream*/) {
+  static_assert(std::is_trivially_copyable_v<typename Kernel::Params>, "parameters are passed by value");
+  const host::KernelEntry entry = [](const void* p, void* shared) {
+    Kernel::run(*static_cast<const typename Kernel::Params*>(p), *static_cast<typename Kernel::Shared*>(shared));
+  };
+  const char* error = host::run_grid(Kernel::kName, entry, dim3{grid.x, grid.y, grid.z}, Kernel::kThreads,
+                                     kSharedBytes<Kernel>, &params);
+  return error == nullptr ? DYN2TRT_OK : fail(DYN2TRT_LAUNCH_FAILED, "%s", error);
+}
+
+// A device that a host function dispatches for. The harness plays a small one, so that persistent kernels loop.
+inline int multiprocessors() { return 3; }
+inline int compute_capability() { return 90; }
+inline int max_shared_bytes() { return 227 * 1024; }
+
+#else
+
+template <class Kernel>
+__global__ void __launch_bounds__(Kernel::kThreads, Kernel::kMinBlocks)
+    kernel_entry(const __grid_constant__ typename Kernel::Params params) {
+  extern __shared__ __align__(128) unsigned char shared_bytes[];
+  Kernel::run(params, *reinterpret_cast<typename Kernel::Shared*>(shared_bytes));
+}
+
+template <class Kernel>
+int launch(Grid grid, const typename Kernel::Params& params, void* stream) {
+  static_assert(std::is_trivially_copyable_v<typename Kernel::Params>, "parameters are passed by value");
+  constexpr std::size_t bytes = kSharedBytes<Kernel>;
+  cudaError_t error = cudaSuccess;
+  if constexpr (bytes > 48 * 1024) {  // beyond this a kernel has to ask; neither a wait nor a stream operation
+    error = cudaFuncSetAttribute(kernel_entry<Kernel>, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                                 static_cast<int>(bytes));
+  }
+  if (error == cudaSuccess) {
+    cudaLaunchConfig_t config = {};
+    config.gridDim = dim3(grid.x, grid.y, grid.z);
+    config.blockDim = dim3(Kernel::kThreads);
+    config.dynamicSmemBytes = bytes;
+    config.stream = static_cast<cudaStream_t>(stream);
+    error = cudaLaunchKernelEx(&config, kernel_entry<Kernel>, params);
+  }
+  if (error == cudaSuccess) return DYN2TRT_OK;
+  cudaGetLastError();  // the failure is reported here: leave none behind for others to find
+  return fail(DYN2TRT_LAUNCH_FAILED, "%s did not launch on a grid of %u x %u x %u: %s", Kernel::kName, grid.x, grid.y,
+              grid.z, cudaGetErrorString(error));
+}
+
+inline int device_attribute(cudaDeviceAttr attribute, int otherwise) {
+  int device = 0, value = 0;
+  if (cudaGetDevice(&device) != cudaSuccess) return otherwise;
+  return cudaDeviceGetAttribute(&value, attribute, device) == cudaSuccess ? value : otherwise;
+}
+
+// Of the current device: streaming multiprocessors, 10*major + minor, bytes of shared memory a block may ask for.
+inline int multiprocessors() { return device_attribute(cudaDevAttrMultiProcessorCount, 1); }
+inline int compute_capability() {
+  return 10 * device_attribute(cudaDevAttrComputeCapabilityMajor, 7) +
+         device_attribute(cudaDevAttrComputeCapabilityMinor, 5);
+}
+inline int max_shared_bytes() { return device_attribute(cudaDevAttrMaxSharedMemoryPerBlockOptin, 48 * 1024); }
+
+#endif
+
+}  // namespace dyn2trt
