@@ -36,8 +36,7 @@ struct DtypeOf<bfloat16_t> {
 DYN2TRT_DEVICE float to_float(float x) { return x; }
 
 #if DYN2TRT_ON_HOST
-DYN2TRT_DEVICE float to_float(half_t x) { return host::to_float(x); }
-DYN2TRT_DEVICE float to_float(bfloat16_t x) { return host::to_float(x); }
+using host::to_float;  // the same functions that argument-dependent lookup finds
 #else
 DYN2TRT_DEVICE float to_float(half_t x) { return __half2float(x); }
 DYN2TRT_DEVICE float to_float(bfloat16_t x) { return __bfloat162float(x); }

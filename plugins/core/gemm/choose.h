@@ -1,0 +1,76 @@
+// The choice of a tile and a grid, from shapes and the device alone.
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <cstdint>
+
+#include "gemm/kernel.cuh"
+#include "gemm/tiles.h"
+
+namespace dyn2trt::gemm {
+
+struct TileData {
+  int rows, cols;
+  int blocks;  // that a multiprocessor holds at once
+  int shared_bytes;
+};
+
+struct Device {
+  int multiprocessors;
+  int shared_bytes;  // that a block may have
+};
+
+struct Choice {
+  int tile;    // index in the list, -1: none fits
+  int blocks;  // grid
+};
+
+template <class Tile>
+constexpr TileData tile_data() {
+  return {Tile::kRows, Tile::kCols, Tile::kMinBlocks, static_cast<int>(sizeof(BlockShared<Tile>))};
+}
+
+template <class... Tiles>
+constexpr std::array<TileData, sizeof...(Tiles)> tile_table(TileList<Tiles...>) {
+  return {tile_data<Tiles>()...};
+}
+
+// Gates leave a part of the positions active, and which part only the device knows: plan for half.
+constexpr double kExpectedActive = 0.5;
+
+// What a tile costs, in units of the product of one row and one column at full speed. Small tiles load more bytes for
+// the same arithmetic: loading a row or a column costs as much as kLoadCost products. A depthwise convolution costs
+// each row as much as kDepthwiseCost further columns.
+constexpr double kLoadCost = 24;
+constexpr double kDepthwiseCost = 64;
+
+inline double tile_cost(const TileData& tile, bool depthwise) {
+  return tile.rows * (tile.cols + (depthwise ? kDepthwiseCost : 0)) + kLoadCost * (tile.rows + tile.cols);
+}
+
+// rows: capacity; cols and chunks: width of the output and length of K; shared_tiles: whether blocks may share a tile.
+template <std::size_t kTiles>
+Choice choose(const std::array<TileData, kTiles>& tiles, const Device& device, int64_t rows, int cols, int chunks,
+              bool depthwise, bool shared_tiles, int forced) {
+  Choice best = {-1, 0};
+  double best_time = 0;
+  for (int i = 0; i < static_cast<int>(kTiles); ++i) {
+    const TileData& tile = tiles[i];
+    if (tile.shared_bytes > device.shared_bytes || (forced >= 0 && forced != i)) continue;
+    const int64_t col_tiles = ceil_div<int64_t>(cols, tile.cols);
+    const int64_t most = ceil_div<int64_t>(rows, tile.rows) * col_tiles;
+    const int64_t expected =
+        ceil_div<int64_t>(static_cast<int64_t>(kExpectedActive * static_cast<double>(rows)) + 1, tile.rows) * col_tiles;
+    const int splits = shared_tiles ? std::max(1, std::min(kMaxSplits, chunks / kMinChunksOfSplit)) : 1;
+    const double time =
+        tile_cost(tile, depthwise) * std::max(static_cast<double>(expected) / device.multiprocessors, 1.0 / splits);
+    if (best.tile >= 0 && time >= best_time) continue;
+    best_time = time;
+    best.tile = i;
+    best.blocks = static_cast<int>(std::min<int64_t>(most * splits, int64_t{device.multiprocessors} * tile.blocks));
+  }
+  return best;
+}
+
+}  // namespace dyn2trt::gemm
