@@ -57,10 +57,10 @@ def read_state_dict(path: str | os.PathLike[str]) -> dict[str, Tensor]:
     except pickle.UnpicklingError as error:
         raise Dyn2trtError(
             f"{path} is no checkpoint of plain tensors, and code in a checkpoint is not run; save the state_dict "
-            f"alone ({str(error).splitlines()[0]})"
+            f"alone ({_first_line(error)})"
         ) from None
     except (OSError, RuntimeError, EOFError, ValueError, KeyError) as error:
-        raise Dyn2trtError(f"{path} is truncated or no checkpoint ({str(error).splitlines()[0]})") from None
+        raise Dyn2trtError(f"{path} is truncated or no checkpoint ({_first_line(error)})") from None
     if isinstance(content, Mapping) and isinstance(content.get("state_dict"), Mapping):
         content = content["state_dict"]
     if not _is_state_dict(content):
@@ -76,6 +76,10 @@ def _is_state_dict(content: Any) -> bool:
         and len(content) > 0
         and all(isinstance(k, str) and isinstance(v, Tensor) for k, v in content.items())
     )
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error) or type(error).__name__).splitlines()[0]
 
 
 def _listed(kind: str, keys: list[str]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from dyn2trt.blocks import BasicBlock, Bottleneck
+from dyn2trt.errors import Dyn2trtError
 from dyn2trt.networks.initialise import kaiming
 
 _DEPTHS: dict[int, tuple[type[BasicBlock] | type[Bottleneck], tuple[int, int, int, int]]] = {
@@ -34,6 +35,8 @@ class ResNet(nn.Module):
     ) -> None:
         super().__init__()
         planes = [int(base * width) for base in (64, 128, 256, 512)]
+        if planes[0] == 0:
+            raise Dyn2trtError(f"a width of {width} leaves the stem no channels; it has int(64 * width) of them")
         self.conv1 = nn.Conv2d(3, planes[0], kernel_size=7, stride=2, padding=3, bias=False)
         self.bn1 = nn.BatchNorm2d(planes[0])
         self.relu = nn.ReLU()
