@@ -54,9 +54,14 @@ def load_plan(plan: str | os.PathLike[str], *, plugin_library: Path | None = Non
             f"{os.fspath(plan)} is not the plan that its passport describes: it is damaged or was replaced\n"
             f"build it again: {passport.command}"
         )
-    if library is not None:
-        load_plugin_library(trt.get_plugin_registry(), library)
-    return _deserialize(trt, Path(plan), passport, machine)
+    with captured() as lines:
+        runtime = trt.Runtime(logger(trt))
+        if library is not None:
+            load_plugin_library(trt.get_plugin_registry(), library)
+        engine = runtime.deserialize_cuda_engine(Path(plan).read_bytes())
+        if engine is None:
+            raise _refused(trt, plan, passport, machine, lines)
+    return LoadedPlan(engine, passport, runtime)
 
 
 def mismatches(
@@ -74,15 +79,12 @@ def mismatches(
     return lines
 
 
-def _deserialize(trt: ModuleType, plan: Path, passport: Passport, machine: Machine) -> LoadedPlan:
-    with captured() as lines:
-        runtime = trt.Runtime(logger(trt))
-        engine = runtime.deserialize_cuda_engine(plan.read_bytes())
-        if engine is None and machine.gpu is None:
-            raise MissingDependency(f"{plan} needs an NVIDIA GPU to run, and none was found{reasons(lines)}")
-        if engine is None:
-            raise Dyn2trtError(
-                f"TensorRT {trt.__version__} does not deserialise {plan}{reasons(lines)}\n"
-                f"build it again: {passport.command}"
-            )
-    return LoadedPlan(engine, passport, runtime)
+def _refused(
+    trt: ModuleType, plan: str | os.PathLike[str], passport: Passport, machine: Machine, lines: list[str]
+) -> Dyn2trtError:
+    if machine.gpu is None:
+        return MissingDependency(f"{os.fspath(plan)} needs an NVIDIA GPU to run, and none was found{reasons(lines)}")
+    return Dyn2trtError(
+        f"TensorRT {trt.__version__} does not deserialise {os.fspath(plan)}{reasons(lines)}\n"
+        f"build it again: {passport.command}"
+    )

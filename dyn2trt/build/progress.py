@@ -54,7 +54,7 @@ class RichProgress:
 
 
 def progress_monitor(trt: ModuleType, view: ProgressView | None, cancelled: Event) -> Any:
-    """Return an IProgressMonitor that tells ``view``, and stops the build at the next step once ``cancelled`` is set."""
+    """Return an IProgressMonitor that tells ``view``, and stops the build at the step after ``cancelled`` is set."""
 
     class Monitor(trt.IProgressMonitor):  # type: ignore[name-defined]
         def __init__(self) -> None:
