@@ -1,0 +1,211 @@
+"""``bench.json``: everything a benchmark measured, under which conditions, and what it left out and why."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from pydantic import TypeAdapter, ValidationError
+
+from dyn2trt.bench.break_even import BreakEven, Verdict
+from dyn2trt.bench.latency import Interval, Latency
+from dyn2trt.errors import Dyn2trtError
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Model:
+    """What was measured; the fields are those of the export's metadata."""
+
+    file: str
+    sha256: str
+    network: str
+    options: dict[str, str | int | float | bool]
+    precision: str
+    ops: str
+    input_shape: tuple[int, ...]
+    """[N, 3, H, W]; the batches of `Record.batches` take N's place."""
+
+
+@dataclass(frozen=True)
+class Environment:
+    """The machine and the software. None: not there, or not found out."""
+
+    cpu: str
+    cores: int
+    """Cores this process may use."""
+    load_average: float | None
+    """Over the minute before the run; well above 0 means that the machine had other work."""
+    platform: str
+    python: str
+    versions: dict[str, str]
+    """Of the installed packages among numpy, onnx, onnxruntime, torch, tensorrt, pycuda."""
+    gpu: str | None
+    driver: str | None
+    cuda: str | None
+    commit: str | None
+    """Commit of dyn2trt when it runs from a git checkout, with ``+changes`` where files differ from it."""
+
+
+@dataclass(frozen=True)
+class Mode:
+    """How the backend ran."""
+
+    backend: str
+    provider: str
+    threads: int | None
+    """Intra-op threads (ONNX Runtime)."""
+    cuda_graphs: bool | None
+    transfers: bool | None
+    """Whether the time includes host-to-device and device-to-host copies; None where there is no device."""
+    clock: str
+    """What took the time: wall clock around the call, or CUDA events on the stream."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What was asked for."""
+
+    images: str
+    seed: int
+    warmup: int
+    min_rounds: int
+    max_rounds: int
+    seconds: float
+    masks_per_ratio: int
+
+
+@dataclass(frozen=True)
+class BlockActivity:
+    """One gated block on the user's images."""
+
+    name: str
+    op: str
+    grid: tuple[int, int]
+    macs_total: int
+    site_fraction: float
+    """Share of active output sites, averaged over the images."""
+    mac_fraction: float
+    """Executed multiply-accumulates, halo included, over those of the ungated block."""
+
+
+@dataclass(frozen=True)
+class Activity:
+    """The model's own activity on the user's images."""
+
+    images: int
+    ratio: float
+    """Share of active sites, blocks weighted by their multiply-accumulates: the model's place on the sweep's axis."""
+    mac_fraction: float
+    """Executed multiply-accumulates of the gated blocks, halo included, over those when every site is active."""
+    blocks: tuple[BlockActivity, ...]
+
+
+@dataclass(frozen=True)
+class SweepPoint:
+    """The sparse network with every gate forced to the same active ratio; the gates themselves still run."""
+
+    pattern: str
+    ratio: float
+    latency: Latency
+    speedup: Interval
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One batch size. All latencies come from one interleaved run."""
+
+    batch: int
+    dense: Latency
+    sparse: Latency
+    """At the model's own activity, its own gates deciding."""
+    speedup: Interval
+    """Dense over sparse latency."""
+    verdict: Verdict
+    sweep: tuple[SweepPoint, ...]
+    break_even: tuple[BreakEven, ...]
+
+
+@dataclass(frozen=True)
+class BlockTiming:
+    """One block alone, with its gate, on the activations that reach it in the network; dense is without the gate."""
+
+    name: str
+    op: str
+    site_fraction: float
+    """Share of active sites in the activations that were timed (the first image)."""
+    dense: Latency
+    sparse: Latency
+    speedup: Interval
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Bytes. ``None``: not measured on this backend."""
+
+    name: str
+    """``dense`` or ``sparse``."""
+    peak_rss: int | None
+    """Peak resident memory of a fresh process that loads the model and runs it once."""
+    runtime_rss: int | None
+    """Resident memory of that process before it loads the model: Python, numpy and the runtime."""
+    device: int | None
+    """Device memory that loading the engine and making its context and buffers took."""
+    activations: int | None
+    """Device memory that the engine states it needs for activations."""
+
+
+@dataclass(frozen=True)
+class NotRun:
+    what: str
+    why: str
+
+
+@dataclass(frozen=True)
+class Record:
+    """One benchmark."""
+
+    version: str
+    """Version of dyn2trt."""
+    date: str
+    """ISO 8601, UTC."""
+    model: Model
+    mode: Mode
+    environment: Environment
+    settings: Settings
+    activity: Activity | None
+    batches: tuple[Batch, ...]
+    blocks: tuple[BlockTiming, ...]
+    memory: tuple[Memory, ...]
+    not_run: tuple[NotRun, ...]
+    format: int = FORMAT
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self), indent=1, ensure_ascii=False)
+
+
+_ADAPTER = TypeAdapter(Record)
+
+
+def read_record(path: str | os.PathLike[str]) -> Record:
+    """Read a ``bench.json``.
+
+    Raises:
+        Dyn2trtError: absent, unreadable, of another format or damaged.
+    """
+    try:
+        document = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise Dyn2trtError(f"cannot read {path}: {error}; write it with dyn2trt bench") from error
+    found = document.get("format") if isinstance(document, dict) else None
+    if found != FORMAT:
+        raise Dyn2trtError(f"{path} has format {found}, expected {FORMAT}; write it again with dyn2trt bench")
+    try:
+        return _ADAPTER.validate_python(document)
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(map(str, first["loc"]))
+        raise Dyn2trtError(f"{path} is damaged ({field}: {first['msg']}); write it again with dyn2trt bench") from error
