@@ -69,9 +69,7 @@ def run_build(*arguments):
     root = Path(__file__).parents[1]
     path = os.pathsep.join([str(harness.FOLDER), str(root)])
     command = [sys.executable, "-c", code, *map(str, arguments)]
-    return subprocess.run(
-        command, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": path, **environment}
-    )
+    return subprocess.run(command, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": path})
 
 
 def test_command_line(tmp_path):

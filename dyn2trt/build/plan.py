@@ -47,8 +47,8 @@ def load_plan(plan: str | os.PathLike[str], *, plugin_library: Path | None = Non
         library = plugin_library or find_plugin_library(major)
     described = None if library is None else describe_library(library)
     if found := mismatches(passport, flavour(trt), trt.__version__, machine, described):
-        lines = "".join(f"\n  {line}" for line in found)
-        raise Dyn2trtError(f"{os.fspath(plan)} does not fit this machine:{lines}\nbuild it again: {passport.command}")
+        listed = "".join(f"\n  {line}" for line in found)
+        raise Dyn2trtError(f"{os.fspath(plan)} does not fit this machine:{listed}\nbuild it again: {passport.command}")
     if sha256(plan) != passport.plan_sha256:
         raise Dyn2trtError(
             f"{os.fspath(plan)} is not the plan that its passport describes: it is damaged or was replaced\n"
