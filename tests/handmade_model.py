@@ -30,9 +30,9 @@ METADATA = ExportMetadata(
     outputs=("out0", "out1"),
     masks=(),
     blocks=(
-        Block("stage.0", "GatedInvertedResidual", "logits0", (12, 10), 80640, 408.0, 264.0),
-        Block("stage.1", "GatedBasicBlock", "logits1", (6, 5), 77760, 2592.0, 0.0),
-        Block("stage.2", "GatedBottleneck", "logits2", (6, 5), 12600, 324.0, 96.0),
+        Block("stage.0", "GatedInvertedResidual", "logits0", (12, 10), 80640, 408, 264),
+        Block("stage.1", "GatedBasicBlock", "logits1", (6, 5), 77760, 1296, 864),
+        Block("stage.2", "GatedBottleneck", "logits2", (6, 5), 12600, 192, 48),
     ),
     macs_gated=171000,
     macs_ungated=50000,
@@ -76,7 +76,7 @@ class Handmade:
             [numpy_helper.from_array(v, k) for k, v in self.weights.items()],
             value_info=values,
         )
-        imports = [helper.make_opsetid("", 18), helper.make_opsetid(DOMAIN, VERSION)]
+        imports = [helper.make_opsetid("", 20), helper.make_opsetid(DOMAIN, VERSION)]
         model = helper.make_model(graph, opset_imports=imports, ir_version=10, producer_name="handmade")
         write_metadata(model, METADATA)
         return model

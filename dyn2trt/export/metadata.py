@@ -52,10 +52,12 @@ class Block:
     grid: tuple[int, int]
     """(Ho, Wo) at `ExportMetadata.input_shape`."""
     macs_total: int
-    macs_per_active_site: float
-    macs_per_halo_site: float
+    macs_per_active_site: int
+    macs_per_halo_site: int
     active_fraction: float | None = None
     """Average share of active sites on the user's data, where somebody has measured it."""
+    halo_grid: tuple[int, int] | None = None
+    """(H, W) of the grid that the halo lies on; larger than ``grid`` where a strided block reads its input."""
 
 
 @dataclass(frozen=True)
@@ -86,9 +88,11 @@ class ExportMetadata:
     macs_gated: int
     """Multiply-accumulates of one image in the gated blocks when every site is active."""
     macs_ungated: int
-    """Multiply-accumulates of one image outside the gated blocks, gates included."""
+    """Multiply-accumulates of one image outside the gated blocks, without the gates' own."""
     task: str
-    """``classification`` or ``pose``."""
+    """``classification`` or ``pose``; ``other`` for a user's network."""
+    macs_gates: int = 0
+    """Multiply-accumulates of one image in the gates."""
     format: int = FORMAT
 
     def to_json(self, indent: int | None = None) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import onnx
 import onnx_ir as ir
+from onnx_ir.passes import common
 
 from dyn2trt.errors import Dyn2trtError
 from dyn2trt.export.surgery.graph import attributes_of, close_model, constant, gated_nodes, gates, open_model
@@ -20,7 +21,7 @@ def dense_twin(model: onnx.ModelProto) -> onnx.ModelProto:
 
     Only standard ops remain (Conv with the bias inside, Relu or Clip, Add; NCHW), which ONNX Runtime and TensorRT
     fuse as in any other network. Gates go, and so do mask and logits outputs. The multiply-accumulates of the blocks
-    count as ungated; the gates' own stay in that count.
+    count as ungated.
 
     Raises:
         Dyn2trtError: the model was not exported by dyn2trt, or a node of a block is none of the op contract's.
@@ -38,7 +39,8 @@ def dense_twin(model: onnx.ModelProto) -> onnx.ModelProto:
             graph.inputs.remove(value)
     for node in gated_nodes(opened):
         _Twin(graph, node).build()
-    if left := [node.name for node in graph if node.domain == DOMAIN and any(o.uses() for o in node.outputs)]:
+    common.RemoveUnusedNodesPass()(opened)
+    if left := [node.name for node in graph if node.domain == DOMAIN]:
         raise Dyn2trtError(f"no dense twin: {', '.join(map(str, left[:3]))} feeds nodes outside the op contract")
     return close_model(
         opened,
@@ -48,6 +50,7 @@ def dense_twin(model: onnx.ModelProto) -> onnx.ModelProto:
             masks=(),
             blocks=(),
             macs_gated=0,
+            macs_gates=0,
             macs_ungated=metadata.macs_gated + metadata.macs_ungated,
         ),
     )

@@ -1,0 +1,159 @@
+"""A gated torch network becomes one checked ONNX file."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import get_args
+
+import onnx
+import onnx_ir as ir
+from torch import nn
+
+from dyn2trt import __version__
+from dyn2trt.blocks import set_execution
+from dyn2trt.blocks.fold import fold_batchnorm
+from dyn2trt.blocks.precision import to_precision
+from dyn2trt.errors import Dyn2trtError
+from dyn2trt.export.metadata import Block, Checkpoint, ExportMetadata, Ops, Precision, read_metadata, write_metadata
+from dyn2trt.export.naming import apply_names
+from dyn2trt.export.surgery import dense_twin, inline_composites, with_mask_outputs
+from dyn2trt.export.trace import trace
+from dyn2trt.files import replacing, sha256
+from dyn2trt.macs import MacReport, count_macs
+from dyn2trt.networks.options import Value
+from dyn2trt.ops.bodies import attach_bodies
+
+
+def export_network(
+    network: nn.Module,
+    *,
+    input_shape: Sequence[int],
+    path: str | os.PathLike[str],
+    precision: Precision = "fp32",
+    ops: Ops = "composite",
+    dynamic_batch: bool = False,
+    dynamic_size: bool = False,
+    with_masks: bool = False,
+    name: str | None = None,
+    options: Mapping[str, Value] | None = None,
+    checkpoint: str | os.PathLike[str] | None = None,
+    seed: int | None = None,
+    task: str = "other",
+) -> ExportMetadata:
+    """Write ``network`` as one ONNX file: input ``x`` and outputs ``out0``, ``out1``, ... in float32.
+
+    BatchNorm is folded, weights and arithmetic are cast to ``precision`` while gates stay float32, and every gated
+    block is a node of domain ``dyn2trt`` with its body in the file. The same arguments give the same bytes.
+
+    Args:
+        network: takes one tensor [N, C, H, W], gives a tensor or a tuple of them; left as it is.
+        input_shape: [N, C, H, W].
+        path: the file to write, whole or not at all.
+        ops: ``composite``: one node a block; ``primitive``: blocks written out in MaskGather, SparseConv and
+            MaskScatter; ``dense``: the ungated network in standard ops, the baseline.
+        dynamic_batch: any batch size.
+        dynamic_size: any height and width; multiples of ``network.size_multiple`` where it has that attribute.
+        with_masks: each gate's decision as a further output ``mask0``, ... bool [N, 1, Ho, Wo].
+        name, options, checkpoint, seed, task: for the metadata: where the network and its weights come from.
+
+    Raises:
+        Dyn2trtError: the network refuses the shape, cannot be traced, or has no gated block; or the file cannot be
+            written.
+    """
+    _check_arguments(input_shape, precision, ops, with_masks)
+    macs = _count(network, input_shape)
+    if not macs.blocks and ops != "dense":
+        raise Dyn2trtError(
+            f"{name or type(network).__name__} has no gated block, so there is nothing to skip; build it from "
+            "dyn2trt.blocks with a mask unit, or export with ops 'dense'"
+        )
+    dynamic_axes = ((0,) if dynamic_batch else ()) + ((2, 3) if dynamic_size else ())
+    size_multiple = int(getattr(network, "size_multiple", 1))
+    prepared = to_precision(fold_batchnorm(network), precision)
+    set_execution(prepared, "sparse")
+    graph = trace(prepared, input_shape, precision=precision, dynamic_axes=dynamic_axes, size_multiple=size_multiple)
+    gates = apply_names(graph)
+    metadata = ExportMetadata(
+        version=__version__,
+        network=name or type(network).__name__,
+        options=dict(options or {}),
+        checkpoint=Checkpoint(Path(checkpoint).name, sha256(checkpoint)) if checkpoint is not None else None,
+        seed=seed if checkpoint is None else None,
+        precision=precision,
+        ops="composite",
+        input_shape=tuple(input_shape),  # type: ignore[arg-type]
+        dynamic_axes=dynamic_axes,
+        size_multiple=size_multiple,
+        outputs=tuple(str(value.name) for value in graph.graph.outputs),
+        masks=(),
+        blocks=_blocks(gates, macs),
+        macs_gated=macs.macs_gated,
+        macs_gates=macs.macs_gates,
+        macs_ungated=macs.macs_ungated,
+        task=task,
+    )
+    model = _finish(graph, metadata, ops, with_masks)
+    check(model)
+    with replacing(path) as temporary:
+        temporary.write_bytes(model.SerializeToString(deterministic=True))
+    return read_metadata(model)
+
+
+def check(model: onnx.ModelProto) -> None:
+    """Run ONNX's full check and strict shape and type inference, function bodies included.
+
+    Raises:
+        onnx.checker.ValidationError, onnx.shape_inference.InferenceError: the model breaks the standard; a bug.
+    """
+    onnx.checker.check_model(model, full_check=True)
+    onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True, data_prop=True)
+
+
+def _check_arguments(input_shape: Sequence[int], precision: str, ops: str, with_masks: bool) -> None:
+    if len(input_shape) != 4 or any(not isinstance(n, int) or n < 1 for n in input_shape):
+        raise Dyn2trtError(f"an input shape is [N, C, H, W], such as 1x3x256x256, not {list(input_shape)}")
+    for what, value, choices in (("precision", precision, get_args(Precision)), ("ops", ops, get_args(Ops))):
+        if value not in choices:
+            raise Dyn2trtError(f"{what} is one of {', '.join(choices)}, not {value!r}")
+    if with_masks and ops == "dense":
+        raise Dyn2trtError("the dense network has no gates, so it has no masks to give; leave one of the two out")
+
+
+def _count(network: nn.Module, input_shape: Sequence[int]) -> MacReport:
+    try:
+        return count_macs(network, input_shape)
+    except RuntimeError as error:
+        shape = "x".join(map(str, input_shape))
+        raise Dyn2trtError(f"the network refuses an input of {shape}: {str(error).splitlines()[0]}") from error
+
+
+def _blocks(gates: Sequence[tuple[str, str]], macs: MacReport) -> tuple[Block, ...]:
+    """Nodes and counts of each block, matched by execution order."""
+    return tuple(
+        Block(
+            name=node,
+            op=block.op,
+            logits=logits,
+            grid=block.grid,
+            macs_total=block.macs_total,
+            macs_per_active_site=block.macs_per_active_site,
+            macs_per_halo_site=block.macs_per_halo_site,
+            halo_grid=block.halo_grid,
+        )
+        for (node, logits), block in zip(gates, macs.blocks, strict=True)
+    )
+
+
+def _finish(graph: ir.Model, metadata: ExportMetadata, ops: Ops, with_masks: bool) -> onnx.ModelProto:
+    graph.producer_name, graph.producer_version = "dyn2trt", metadata.version
+    graph.graph.name = metadata.network
+    model = ir.serde.serialize_model(graph)
+    write_metadata(model, metadata)
+    if ops == "dense":
+        return dense_twin(model)
+    model = attach_bodies(model)
+    if ops == "primitive":
+        model = inline_composites(model)
+    return with_mask_outputs(model) if with_masks else model
