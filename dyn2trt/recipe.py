@@ -113,7 +113,10 @@ class DataSection(_Section):
 class CompareSection(_Section):
     """``[compare]``: how far two runtimes may differ, in Polygraphy's syntax (``["1e-5", "out0:1e-4"]``)."""
 
+    tolerances: tuple[str, ...] | None = None
+    """Of ‖y−r‖/‖r‖ an output; left out, the precision's default."""
     rtol: tuple[str, ...] | None = None
+    """Of Polygraphy's elementwise check |y−r| ≤ atol + rtol·|r|, which is made in addition where either is given."""
     atol: tuple[str, ...] | None = None
 
 

@@ -33,12 +33,10 @@ class GateStatistics:
     """Largest |logit| of the reference where the decision flipped; None without a flip."""
     logit_error: float | None
     """‖l−r‖/‖r‖ of the logits; None where only the masks of the candidate are known."""
-    largest_logit_difference: float | None
-
-    @property
-    def agreement(self) -> float:
-        """Share of positions decided as in the reference, 0 to 1."""
-        return 1.0 - self.flipped / self.sites
+    logit_scale: float
+    """Root mean square of the reference's logits."""
+    agreement: float
+    """Share of positions decided as in the reference, 0 to 1."""
 
 
 def compare_gates(
@@ -75,7 +73,6 @@ def compare_gates(
         smallest_margin=float(margin.min()),
         largest_flipped_margin=float(margin[flipped].max()) if flipped.any() else None,
         logit_error=None if logits is None else relative_error(logits, reference_logits),
-        largest_logit_difference=(
-            None if logits is None else float(np.abs(logits.astype(np.float64) - reference_logits).max())
-        ),
+        logit_scale=float(np.sqrt(np.mean(np.square(reference_logits, dtype=np.float64)))),
+        agreement=1.0 - float(flipped.mean()),
     )

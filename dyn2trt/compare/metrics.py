@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,6 +36,7 @@ class NormResult:
     """Largest |y−r|."""
     tolerance: float
     worst_image: int = 0
+    images: int = 0
     output0_name: str = ""
     output1_name: str = ""
 
@@ -46,19 +47,19 @@ class NormResult:
 def norm_result(y: NDArray[Any], r: NDArray[Any], tolerance: float, name: str = "") -> NormResult:
     """Compare y with r, both [N, ...], image by image, so that a fault in one is not averaged away by the others.
 
-    Arrays of another shape, or type kind, than the reference's have an infinite error.
+    Arrays of another shape than the reference's have an infinite error.
     """
     if y.shape != r.shape:
-        return NormResult(float("inf"), float("inf"), tolerance, 0, name, name)
+        return NormResult(float("inf"), float("inf"), tolerance, 0, len(r), name, name)
     errors = [relative_error(one, other) for one, other in zip(y, r, strict=True)]
     worst = int(np.argmax([np.inf if np.isnan(e) else e for e in errors]))
     with np.errstate(invalid="ignore"):
         max_abs = float(np.max(np.abs(y.astype(np.float64) - r.astype(np.float64)), initial=0.0))
-    return NormResult(errors[worst], max_abs, tolerance, worst, name, name)
+    return NormResult(errors[worst], max_abs, tolerance, worst, len(r), name, name)
 
 
 class NormCompareFunc:
-    """Comparison function for `polygraphy.comparator.Comparator.compare_accuracy`: the first runner is the reference.
+    """Comparison function for `polygraphy.comparator.Comparator.compare_accuracy`: the second runner is the reference.
 
     Outputs that ``tolerances`` does not name are left out.
     """
@@ -66,7 +67,7 @@ class NormCompareFunc:
     def __init__(self, tolerances: Mapping[str, float]) -> None:
         self._tolerances = dict(tolerances)
 
-    def __call__(self, reference: Mapping[str, Any], candidate: Mapping[str, Any]) -> OrderedDict[str, NormResult]:
+    def __call__(self, candidate: Mapping[str, Any], reference: Mapping[str, Any]) -> OrderedDict[str, NormResult]:
         results: OrderedDict[str, NormResult] = OrderedDict()
         for name, tolerance in self._tolerances.items():
             r = np.asarray(reference[name])
@@ -74,6 +75,3 @@ class NormCompareFunc:
             y = np.asarray(candidate[name]) if name in candidate else missing
             results[name] = norm_result(y, r, tolerance, name)
         return results
-
-
-CompareFunc = Callable[[Mapping[str, Any], Mapping[str, Any]], "OrderedDict[str, Any]"]

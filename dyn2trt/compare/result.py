@@ -25,6 +25,8 @@ class OutputResult:
     """Largest |y−r| over all images."""
     worst_image: int
     passed: bool
+    elementwise: bool | None = None
+    """Whether every element satisfies |y−r| ≤ atol + rtol·|r|; None unless asked for."""
     judged: bool = True
     """False where flipped decisions make the outputs differ by right: the error is then only reported."""
 
@@ -43,8 +45,8 @@ class GateResult:
 class Divergence:
     """Where a backend leaves the reference, with the reference's masks forced."""
 
-    where: Literal["block", "before", "after", "nowhere"]
-    """In ``block``; in the ungated layers ``before`` it; in those ``after`` the last one; or ``nowhere`` seen."""
+    where: Literal["block", "before", "nowhere"]
+    """In ``block``; in the ungated layers ``before`` it; or ``nowhere`` up to the end of the last block."""
     block: str | None
     error: float
     """Relative error of the block's output (of its input, where it lies before it)."""
@@ -115,7 +117,7 @@ class Comparison:
     @property
     def passed(self) -> bool:
         """Something ran beside the reference, and no backend failed."""
-        return not self.causes and all(backend.passed or backend.not_run is not None for backend in self.backends)
+        return not self.causes and not any(backend.causes for backend in self.backends)
 
     def to_json(self) -> str:
         """Serialise; numbers that are not finite become null, which JSON has no word for."""

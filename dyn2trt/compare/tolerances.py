@@ -26,6 +26,9 @@ the features, and it lies near zero where the features' errors do not cancel."""
 LOW_PRECISION_FACTOR = 2.0
 """fp16 and bf16 may err this many times as far as dense torch does at the same precision."""
 
+LOGITS_WITHOUT_TORCH = {"fp16": 1e-2, "bf16": 8e-2}
+"""Relative error of a gate's logits where torch did not run at that precision: about ten units of its rounding."""
+
 
 @dataclass(frozen=True)
 class Tolerances:

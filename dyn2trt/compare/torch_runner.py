@@ -15,14 +15,14 @@ from polygraphy.backend.base import BaseRunner
 from polygraphy.common import TensorMetadata
 from torch import Tensor, nn
 
-from dyn2trt.blocks.base import set_execution
+from dyn2trt.blocks.base import Execution, set_execution
 from dyn2trt.compare.names import FORCED, INPUT, LOGITS, OUTPUT, block_input, block_output
 from dyn2trt.gates.decisions import forced_masks
 from dyn2trt.gates.mask_unit import MaskUnit
 
 
 class TorchRunner(BaseRunner):
-    """Runs a network masked dense: every position is computed, then multiplied by the mask.
+    """Runs a network, by default masked dense: every position is computed, then multiplied by the mask.
 
     Feeds: ``x`` float32 [N, 3, H, W]; with ``gates`` given, also ``forced0``, ..., float32 [N, 1, Ho, Wo], and a
     block is active where they are ≥ 0. Results: ``out0``, ...; ``logits0``, ..., which are what the gates themselves
@@ -32,16 +32,26 @@ class TorchRunner(BaseRunner):
         network: in evaluation mode; takes and gives float32.
         gates: how many masks are fed; 0 lets the network decide.
         taps: module paths of blocks.
+        execution: ``dense`` for a model that was exported without gates.
     """
 
-    def __init__(self, network: nn.Module, *, name: str, gates: int = 0, taps: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        network: nn.Module,
+        *,
+        name: str,
+        gates: int = 0,
+        taps: Sequence[str] = (),
+        execution: Execution = "masked",
+    ) -> None:
         super().__init__(name=name)
         self._network = network
         self._gates = gates
         self._taps = tuple(taps)
+        self._execution = execution
 
     def activate_impl(self) -> None:
-        set_execution(self._network, "masked")
+        set_execution(self._network, self._execution)
 
     def get_input_metadata_impl(self) -> TensorMetadata:
         metadata = TensorMetadata().add(INPUT, np.float32, (-1, 3, -1, -1))

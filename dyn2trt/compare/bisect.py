@@ -1,0 +1,80 @@
+"""Which block goes wrong first.
+
+Both sides run with the reference's masks, every gated block's input and output made visible, and are compared in
+execution order. A block that takes what the reference takes and gives something else is where to look.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from dyn2trt.compare import runs
+from dyn2trt.compare.backends import Backend, Feed
+from dyn2trt.compare.metrics import relative_error
+from dyn2trt.compare.names import block_input, block_output
+from dyn2trt.compare.result import Divergence
+from dyn2trt.compare.tolerances import LOW_PRECISION_FACTOR
+from dyn2trt.compare.verdict import Allowed
+from dyn2trt.export.metadata import ExportMetadata
+
+
+def bisect(
+    reference: Backend,
+    candidate: Backend,
+    metadata: ExportMetadata,
+    forced_feed: Feed,
+    allowed: Allowed,
+    torch_low: Backend | None = None,
+) -> Divergence:
+    """Return where ``candidate`` leaves ``reference`` first, on one batch.
+
+    Args:
+        forced_feed: ``x`` and the masks to force.
+        torch_low: torch at a lower precision; each block may then err twice as far as it does.
+    """
+    blocks = [block.name for block in metadata.blocks]
+    expected = _traced(reference, forced_feed, blocks)
+    errors = _errors(_traced(candidate, forced_feed, blocks), expected, blocks)
+    base = max(allowed.outputs.values())
+    tolerances = [(base, base)] * len(blocks)
+    if torch_low is not None:
+        measured = _errors(_traced(torch_low, forced_feed, blocks), expected, blocks)
+        tolerances = [(_widened(entering), _widened(leaving)) for entering, leaving in measured]
+    return first_divergence(blocks, errors, tolerances)
+
+
+def first_divergence(
+    blocks: Sequence[str], errors: Sequence[tuple[float, float]], tolerances: Sequence[tuple[float, float]]
+) -> Divergence:
+    """Find the first error beyond its tolerance.
+
+    Args:
+        blocks: in execution order.
+        errors, tolerances: of each block's input and output.
+    """
+    last_error = 0.0
+    for block, (entering, leaving), (allowed_in, allowed_out) in zip(blocks, errors, tolerances, strict=True):
+        if not entering <= allowed_in:
+            return Divergence("before", block, entering, last_error, allowed_in)
+        if not leaving <= allowed_out:
+            return Divergence("block", block, leaving, entering, allowed_out)
+        last_error = leaving
+    return Divergence("nowhere", None, last_error, last_error, tolerances[-1][1] if tolerances else 0.0)
+
+
+def _traced(backend: Backend, feed: Feed, blocks: Sequence[str]) -> runs.Iterations:
+    return runs.run(backend.runner(feed, forced=True, taps=blocks), [feed])
+
+
+def _errors(candidate: runs.Iterations, reference: runs.Iterations, blocks: Sequence[str]) -> list[tuple[float, float]]:
+    def error(name: str) -> float:
+        y, r = candidate[0][name], reference[0][name]
+        return relative_error(y, r) if y.shape == r.shape else float("inf")
+
+    return [(error(block_input(block)), error(block_output(block))) for block in blocks]
+
+
+def _widened(error: float) -> float:
+    return LOW_PRECISION_FACTOR * max(error, float(np.finfo(np.float32).eps))

@@ -1,0 +1,89 @@
+"""Running and comparing through Polygraphy's Comparator, quietly and with its mistakes as ours."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from polygraphy.backend.base import BaseRunner
+from polygraphy.comparator import AccuracyResult, Comparator, CompareFunc, IterationResult, RunResults
+from polygraphy.exception import PolygraphyException
+from polygraphy.logger import G_LOGGER
+
+from dyn2trt.compare.backends import Feed
+from dyn2trt.compare.tolerances import Tolerances
+from dyn2trt.errors import Dyn2trtError
+
+Iterations = list[IterationResult]
+"""One result a batch: names of outputs to arrays."""
+
+_ELEMENTWISE_DEFAULT = 1e-5
+"""Polygraphy's own default for whichever of atol and rtol is not given."""
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep Polygraphy's log, most of which goes to stdout, off the screen."""
+    with G_LOGGER.verbosity(G_LOGGER.CRITICAL + 1):
+        yield
+
+
+def run(runner: BaseRunner, feeds: Sequence[Feed]) -> Iterations:
+    """Run every feed.
+
+    Raises:
+        Dyn2trtError: the backend fails.
+    """
+    try:
+        with quiet():
+            results = Comparator.run([runner], data_loader=[OrderedDict(feed) for feed in feeds])
+    except PolygraphyException as error:
+        raise Dyn2trtError(f"{runner.name} does not run the model: {error}") from error
+    return list(results[runner.name])
+
+
+def compare(
+    candidate: Iterations, reference: Iterations, outputs: Sequence[str], function: Callable[..., Mapping[str, Any]]
+) -> dict[str, list[Any]]:
+    """Apply a Polygraphy comparison function to the named outputs; returns one result a batch for each.
+
+    Raises:
+        Dyn2trtError: Polygraphy cannot compare them, because an output is missing or for another reason.
+    """
+    runs = RunResults(
+        [(name, _only(run, outputs)) for name, run in (("candidate", candidate), ("reference", reference))]
+    )
+    try:
+        with quiet():
+            accuracy = Comparator.compare_accuracy(runs, compare_func=function)
+    except PolygraphyException as error:
+        raise Dyn2trtError(f"Polygraphy cannot compare the outputs: {error}") from error
+    # Older versions give the one result, newer ones a list with one for each comparison function.
+    single = accuracy if isinstance(accuracy, AccuracyResult) else accuracy[0]
+    collected: dict[str, list[Any]] = {name: [] for name in outputs}
+    for batch in single["candidate", "reference"]:
+        for name in outputs:
+            collected[name].append(batch.get(name, False))
+    return collected
+
+
+def _only(iterations: Iterations, outputs: Sequence[str]) -> Iterations:
+    return [
+        IterationResult({name: batch[name] for name in outputs if name in batch}, batch.runtime, batch.runner_name)
+        for batch in iterations
+    ]
+
+
+def elementwise(atol: Tolerances | None, rtol: Tolerances | None) -> Callable[..., Mapping[str, Any]] | None:
+    """Polygraphy's elementwise check |y−r| ≤ atol + rtol·|r|, or None when neither is asked for."""
+    if atol is None and rtol is None:
+        return None
+    return CompareFunc.simple(check_error_stat="elemwise", atol=_by_output(atol), rtol=_by_output(rtol))
+
+
+def _by_output(tolerances: Tolerances | None) -> dict[str, float]:
+    given = tolerances or Tolerances()
+    default = _ELEMENTWISE_DEFAULT if given.default is None else given.default
+    return {"": default, **given.by_output}

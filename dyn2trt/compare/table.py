@@ -1,0 +1,131 @@
+"""A comparison as tables for the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TypeVar
+
+from rich.console import Group, RenderableType
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+from dyn2trt.compare.result import BackendResult, Comparison, Divergence, GateResult, OutputResult
+
+T = TypeVar("T")
+
+ROWS = 8
+"""Gates shown; the worst come first."""
+
+
+def render(comparison: Comparison, rows: int | None = ROWS) -> RenderableType:
+    """Lay out a comparison: gates, outputs and verdict of each backend.
+
+    Args:
+        rows: how many gates to show of each backend, worst first; None shows all, in execution order.
+    """
+    parts: list[RenderableType] = [
+        Text.from_markup(
+            f"[bold]{escape(comparison.model)}[/] ({escape(comparison.network)}, {comparison.precision}), "
+            f"{comparison.images} image{'s' * (comparison.images != 1)} from {escape(comparison.inputs)}"
+        ),
+        Text(f"reference: {comparison.reference_detail}"),
+        Text(f"allowed: {comparison.yardstick}"),
+    ]
+    for backend in comparison.backends:
+        parts += ["", *_backend(backend, rows)]
+    parts.append("")
+    parts += [_failure(cause.kind, cause.message) for cause in comparison.causes]
+    parts.append(Text("PASSED", "bold green") if comparison.passed else Text("FAILED", "bold red"))
+    return Group(*parts)
+
+
+def _backend(backend: BackendResult, rows: int | None) -> Iterator[RenderableType]:
+    heading = backend.detail or backend.name
+    if backend.not_run is not None:
+        yield Text.assemble((heading, "bold"), ": ", ("not run", "yellow"), f", {backend.not_run}")
+    else:
+        yield Text(heading, "bold")
+    if backend.gates:
+        yield from _gates(backend.gates, backend.forced_gates, rows)
+    if backend.outputs:
+        yield _outputs(backend.outputs, backend.forced_outputs)
+    yield from (Text(note, "yellow") for note in backend.notes)
+    if backend.divergence is not None:
+        yield Text(describe(backend.divergence))
+    yield from (_failure(cause.kind, cause.message) for cause in backend.causes)
+
+
+def _gates(free: Sequence[GateResult], forced: Sequence[GateResult], rows: int | None) -> Iterator[RenderableType]:
+    sites = sum(gate.statistics.sites for gate in free)
+    flipped = sum(gate.statistics.flipped for gate in free)
+    own = sum(gate.statistics.flipped for gate in forced)
+    line = f"{len(free)} gates, {sites} decisions: {flipped} flipped as they are"
+    yield Text(f"{line}, {own} with the reference's masks forced" if forced else line)
+    pairs = list(zip(free, _or_none(forced, len(free)), strict=True))
+    shown = pairs if rows is None else sorted(pairs, key=_badness, reverse=True)[:rows]
+    title = "gates" if len(shown) == len(pairs) else f"gates, the worst {len(shown)} of {len(pairs)}"
+    table = Table(title=title, title_justify="left")
+    table.add_column("block", overflow="fold")
+    for name in ("active", "flipped", "own flips", "agreement", "smallest |logit|", "logits off by", "allowed"):
+        table.add_column(name, justify="right")
+    for gate, apart in shown:
+        statistics, measured = gate.statistics, (apart or gate)
+        error = measured.statistics.logit_error
+        table.add_row(
+            escape(statistics.block),
+            f"{statistics.active_reference / statistics.sites:.1%}",
+            str(statistics.flipped),
+            "" if apart is None else str(apart.statistics.flipped),
+            f"{statistics.agreement:.4%}",
+            f"{statistics.smallest_margin:.2g}",
+            "" if error is None else f"{error:.2g}",
+            "" if measured.tolerance is None else f"{measured.tolerance:.2g}",
+            style="red" if not (gate.passed and measured.passed) else None,
+        )
+    yield table
+
+
+def _badness(pair: tuple[GateResult, GateResult | None]) -> tuple[bool, int, int, float]:
+    free, apart = pair
+    measured = apart or free
+    error = measured.statistics.logit_error or 0.0
+    own = 0 if apart is None else apart.statistics.flipped
+    return (not (free.passed and measured.passed), own, free.statistics.flipped, error)
+
+
+def _outputs(free: Sequence[OutputResult], forced: Sequence[OutputResult]) -> Table:
+    table = Table(title="outputs", title_justify="left")
+    for name in ("output", "as it is", "masks forced", "allowed", "largest difference", ""):
+        table.add_column(name, justify="left" if name in ("output", "") else "right")
+    for output, apart in zip(free, _or_none(forced, len(free)), strict=True):
+        judged = [result for result in (output, apart) if result is not None and result.judged]
+        passed = all(result.passed for result in judged)
+        table.add_row(
+            output.name,
+            f"{output.error:.2g}" if output.judged else f"({output.error:.2g})",
+            "" if apart is None else f"{apart.error:.2g}",
+            f"{output.tolerance:.2g}",
+            f"{(apart or output).max_abs:.2g}",
+            Text("ok", "green") if passed else Text("differs", "red"),
+        )
+    return table
+
+
+def _or_none(items: Sequence[T], count: int) -> Sequence[T | None]:
+    return items if items else [None] * count
+
+
+def describe(divergence: Divergence) -> str:
+    """Say where a backend diverges, in one line."""
+    if divergence.where == "nowhere":
+        return f"no gated block diverges (the last one's output is off by {divergence.error:.2g}): look after it"
+    place = "in the ungated layers before" if divergence.where == "before" else "in"
+    return (
+        f"diverges first {place} block {divergence.block}: off by {divergence.error:.2g} ({divergence.tolerance:.2g} "
+        f"allowed), what went in by {divergence.input_error:.2g}"
+    )
+
+
+def _failure(kind: str, message: str) -> Text:
+    return Text.assemble((f"{kind}: ", "bold red"), message)
