@@ -45,6 +45,7 @@ class StackedHourglass(nn.Module):
     """
 
     batchnorm_pairs = (("conv1", "bn1"),)
+    size_multiple = _SIZE_MULTIPLE
 
     def __init__(self, stacks: int, features: int, joints: int, blocks: int, mask_unit: str) -> None:
         super().__init__()
