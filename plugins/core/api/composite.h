@@ -1,0 +1,40 @@
+// What the three composites share: a chain of convolutions whose last one ends in y.
+#pragma once
+
+#include "api/steps.h"
+#include "api/workspace.h"
+
+namespace dyn2trt {
+
+// The two site sets of a gated block, compacted in one launch: the active output sites, and the input sites that a
+// convolution of `geometry` reads there.
+struct BlockSets {
+  Dyn2trtSiteSet active, input;
+};
+
+struct Composite {
+  int32_t dtype;
+  uint32_t flags;
+  const float* mask;
+  float threshold;
+  int32_t mask_h, mask_w;
+  Dyn2trtGeometry geometry;
+  BlockSets sets;
+  Dyn2trtDense identity, y;
+  int32_t out_activation;
+  ConvStep convolutions[3];
+  int32_t n_convolutions;
+};
+
+// Completes the steps with workspace memory: where rows go, what the last convolution writes.
+void plan(Composite& composite, Workspace& workspace);
+
+// Launches them.
+int run(const Composite& composite, void* stream);
+
+// The checks that all composites share.
+int check_gate(int32_t dtype, int32_t activation, const Dyn2trtDense& output);
+// One of the convolutions' parameters.
+int check_parameter(const char* what, const void* pointer, int32_t dtype);
+
+}  // namespace dyn2trt
