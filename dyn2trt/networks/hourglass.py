@@ -9,7 +9,6 @@ from dyn2trt.blocks import InvertedResidual
 from dyn2trt.errors import Dyn2trtError
 
 _DEPTH = 4
-_SIZE_MULTIPLE = 4 * 2**_DEPTH
 
 
 class Hourglass(nn.Module):
@@ -42,9 +41,13 @@ class StackedHourglass(nn.Module):
 
     [N, 3, H, W], H and W multiples of 64 → one [N, joints, H/4, W/4] a stack. Parameter names are those of the
     authors' ``HourglassNet``.
+
+    Attributes:
+        size_multiple: of height and width; export to a dynamic size reads it.
     """
 
     batchnorm_pairs = (("conv1", "bn1"),)
+    size_multiple = 4 * 2**_DEPTH
     size_multiple = _SIZE_MULTIPLE
 
     def __init__(self, stacks: int, features: int, joints: int, blocks: int, mask_unit: str) -> None:
@@ -66,9 +69,9 @@ class StackedHourglass(nn.Module):
         self.score_ = nn.ModuleList(nn.Conv2d(joints, channels, 1) for _ in range(stacks - 1))
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
-        if x.shape[2] % _SIZE_MULTIPLE or x.shape[3] % _SIZE_MULTIPLE:
+        if x.shape[2] % self.size_multiple or x.shape[3] % self.size_multiple:
             raise Dyn2trtError(
-                f"hourglass takes heights and widths that are multiples of {_SIZE_MULTIPLE}, not "
+                f"hourglass takes heights and widths that are multiples of {self.size_multiple}, not "
                 f"{x.shape[2]}x{x.shape[3]}; resize or pad the input"
             )
         x = self.layer1(F.relu(self.bn1(self.conv1(x))))
