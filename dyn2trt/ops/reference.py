@@ -113,7 +113,7 @@ def sparse_conv(
     wide = torch.float64 if rows.dtype == torch.float64 else torch.float32
     source, taps = rows.to(wide), weight.to(wide)
     depthwise = group != 1
-    if depthwise and group != rows.shape[1]:
+    if depthwise and group not in (0, rows.shape[1]):
         raise ValueError(f"sparse_conv: group is 1 or the number of channels {rows.shape[1]}, not {group}")
     if slots is None or sites is None:
         if not geometry.is_pointwise:

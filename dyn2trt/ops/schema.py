@@ -180,7 +180,7 @@ SPARSE_CONV = OpSchema(
     outputs=(Tensor("rows_out", "T", ("Po", "Cout"), "Rows of the output set."),),
     attributes=(
         *_GEOMETRY,
-        Attribute("group", "int", 1, "1, or C for a depthwise convolution."),
+        Attribute("group", "int", 1, "1, or C for a depthwise convolution; 0 stands for C."),
         _activation("none", "Applied to the rows."),
     ),
 )
