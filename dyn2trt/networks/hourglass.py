@@ -48,7 +48,6 @@ class StackedHourglass(nn.Module):
 
     batchnorm_pairs = (("conv1", "bn1"),)
     size_multiple = 4 * 2**_DEPTH
-    size_multiple = _SIZE_MULTIPLE
 
     def __init__(self, stacks: int, features: int, joints: int, blocks: int, mask_unit: str) -> None:
         super().__init__()
