@@ -52,7 +52,11 @@ def trace(
             )
         except (RuntimeError, ValueError, torch._dynamo.exc.UserError) as error:
             wish = " with a dynamic batch or size" if axes else ""
-            mend = "export a static shape" if axes else "its control flow must not depend on the values of tensors"
+            mend = (
+                "export a static shape, or state the network's size_multiple"
+                if axes
+                else "its control flow must not depend on the values of tensors"
+            )
             raise Dyn2trtError(f"torch cannot trace the network{wish}; {mend} ({_gist(error)})") from error
         exported = torch.onnx.export(
             program,
@@ -68,10 +72,10 @@ def trace(
 
 
 def _dimension(axis: int, multiple: int) -> Any:
-    if axis == 0:
-        return Dim(BATCH, min=1)
-    dimension = Dim({2: HEIGHT, 3: WIDTH}[axis], min=1)
-    return multiple * dimension if multiple > 1 else dimension
+    """Plain dimensions leave their range to torch; a multiple has to be said, or torch cannot solve its guards."""
+    if axis == 0 or multiple == 1:
+        return Dim.DYNAMIC
+    return multiple * Dim({2: HEIGHT, 3: WIDTH}[axis], min=1)
 
 
 def _name_dimensions(model: ir.Model, dynamic_axes: Sequence[int]) -> None:
