@@ -17,7 +17,7 @@ from types import ModuleType
 FOLDER = Path(__file__).parent
 """Put on PYTHONPATH, it makes ``import tensorrt`` work."""
 
-WHEELS = {"tensorrt-cu13-bindings": "11.4.0.106", "onnxruntime-ep-nv-tensorrt-rtx-cu13": "0.5.0"}
+WHEELS = dict(line.split("==") for line in (FOLDER / "requirements.txt").read_text().split())
 MAJOR = WHEELS["tensorrt-cu13-bindings"].partition(".")[0]
 
 
