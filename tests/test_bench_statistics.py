@@ -101,7 +101,7 @@ def test_logits_have_the_sign_of_the_mask() -> None:
 def test_the_interleaved_run_times_every_contender_once_a_round_in_changing_order() -> None:
     calls: list[tuple[str, int]] = []
 
-    def contender(name: str, seconds: float):  # noqa: ANN202
+    def contender(name: str, seconds: float):
         def run(i: int) -> float:
             calls.append((name, i))
             return seconds

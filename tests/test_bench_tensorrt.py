@@ -92,10 +92,10 @@ class FakeCuda:
 
     # pycuda.driver
 
-    def Stream(self) -> Any:  # noqa: N802
+    def Stream(self) -> Any:
         return SimpleNamespace(handle=7, synchronize=lambda: self.log.append("wait"))
 
-    def Event(self) -> Any:  # noqa: N802
+    def Event(self) -> Any:
         event = SimpleNamespace(time=0.0, synchronize=lambda: None)
         event.record = lambda _stream: setattr(event, "time", self.clock)
         event.time_since = lambda other: event.time - other.time
@@ -107,8 +107,7 @@ class FakeCuda:
     def mem_alloc(self, size: int) -> Any:
         address = 4096 * (len(self.memory) + 1)
         self.memory[address] = np.zeros(size // 4, np.float32)
-        buffer = FakeBuffer(address, self)
-        return buffer
+        return FakeBuffer(address, self)
 
     def memcpy_htod_async(self, buffer: FakeBuffer, array: np.ndarray, stream: Any) -> None:
         self.submit(stream.handle, "upload", lambda: np.copyto(self.memory[int(buffer)], array.ravel()))
@@ -121,32 +120,32 @@ class FakeCuda:
 
     # The driver's graph functions
 
-    def cuStreamBeginCapture_v2(self, _stream: int, _mode: int) -> int:  # noqa: N802
+    def cuStreamBeginCapture_v2(self, _stream: int, _mode: int) -> int:
         self.capturing = []
         return 0
 
-    def cuStreamEndCapture(self, _stream: int, out: Any) -> int:  # noqa: N802
+    def cuStreamEndCapture(self, _stream: int, out: Any) -> int:
         assert self.capturing is not None
         self.graphs.append(self.capturing)
         self.capturing = None
         out._obj.value = len(self.graphs)
         return 0
 
-    def cuGraphInstantiateWithFlags(self, out: Any, graph: ctypes.c_void_p, _flags: int) -> int:  # noqa: N802
+    def cuGraphInstantiateWithFlags(self, out: Any, graph: ctypes.c_void_p, _flags: int) -> int:
         out._obj.value = graph.value
         return 0
 
-    def cuGraphLaunch(self, executable: ctypes.c_void_p, stream: int) -> int:  # noqa: N802
+    def cuGraphLaunch(self, executable: ctypes.c_void_p, stream: int) -> int:
         assert executable.value
         for name, task in self.graphs[executable.value - 1]:
             self.submit(stream, f"graph {name}", task)
         return 0
 
-    def cuGraphExecDestroy(self, _: Any) -> int:  # noqa: N802
+    def cuGraphExecDestroy(self, _: Any) -> int:
         self.log.append("destroy executable")
         return 0
 
-    def cuGraphDestroy(self, _: Any) -> int:  # noqa: N802
+    def cuGraphDestroy(self, _: Any) -> int:
         self.log.append("destroy graph")
         return 0
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,7 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from dyn2trt.bench.record import Activity, BlockActivity
-from dyn2trt.export.metadata import Block
+from dyn2trt.export.metadata import MASK_PREFIX, Block
+from dyn2trt.files import replacing
 
 Mask = npt.NDArray[np.bool_]
 
@@ -37,6 +39,13 @@ def summarise_activity(blocks: Sequence[Block], masks: Sequence[Mask]) -> Activi
         mac_fraction=sum(row.mac_fraction * row.macs_total for row in rows) / total,
         blocks=rows,
     )
+
+
+def write_activity(path: str | os.PathLike[str], pictures: npt.NDArray[np.uint8], masks: Sequence[Mask]) -> None:
+    """Write what a report's pictures are made of, a .npz with ``images`` uint8 [K, H, W, 3] and ``mask0``, ..."""
+    with replacing(path) as temporary:
+        named: dict[str, Any] = {f"{MASK_PREFIX}{i}": mask for i, mask in enumerate(masks)}
+        np.savez_compressed(temporary, allow_pickle=False, images=pictures, **named)
 
 
 def executed_macs(block: Block, mask: Mask) -> npt.NDArray[np.float64]:

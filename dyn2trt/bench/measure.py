@@ -34,6 +34,15 @@ RATIOS = (0.0625, 0.125, 0.25, 0.375, 0.5, 0.75, 1.0)
 
 
 @dataclass(frozen=True)
+class Measurement:
+    """What `measure` returns."""
+
+    record: Record
+    masks: tuple[npt.NDArray[np.bool_], ...]
+    """The model's own decisions on the images, bool [K, 1, Ho, Wo] a gated block; empty without ONNX Runtime."""
+
+
+@dataclass(frozen=True)
 class BenchOptions:
     """What to measure and how."""
 
@@ -89,7 +98,7 @@ def measure(
     *,
     images_spec: str = "",
     progress: Callable[[str], None] = lambda _: None,
-) -> Record:
+) -> Measurement:
     """Benchmark the exported model at ``path`` on ``images`` [K, 3, H, W].
 
     Args:
@@ -124,7 +133,7 @@ def measure(
             memory = [backend.memory(role, batches_of(images, sizes[0])[0]) for role in (DENSE, SPARSE)]
         blocks = _blocks(model, images[:1], masks, metadata, threads, options, not_run, progress)
         mode = backend.mode
-    return Record(
+    record = Record(
         version=__version__,
         date=datetime.now(UTC).isoformat(timespec="seconds"),
         model=Model(
@@ -153,6 +162,7 @@ def measure(
         memory=tuple(memory),
         not_run=tuple(not_run),
     )
+    return Measurement(record, tuple(masks))
 
 
 def _activity(

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import onnx
 
+from dyn2trt.bench.backends import FORCED
+from dyn2trt.bench.measure import BenchOptions, graphs_of, served_batches
 from dyn2trt.errors import Dyn2trtError
-from dyn2trt.export.metadata import ExportMetadata
+from dyn2trt.export.metadata import load_model, read_metadata
 
 
 def input_shapes(model: onnx.ModelProto, batch: int, size: tuple[int, int]) -> dict[str, tuple[int, ...]]:
@@ -32,36 +35,43 @@ def input_shapes(model: onnx.ModelProto, batch: int, size: tuple[int, int]) -> d
     return shapes
 
 
-def build_missing(
-    graphs: Mapping[str, onnx.ModelProto],
-    given: Mapping[str, Path],
+def with_plans(
+    options: BenchOptions,
+    path: Path,
+    given: Mapping[str, Path | None],
     folder: Path,
-    batches: Iterable[int],
     size: tuple[int, int],
-    metadata: ExportMetadata,
     progress: Callable[[str], None],
-) -> dict[str, Path]:
-    """Return a plan for every role, building those that ``given`` lacks as ``folder/<role>.plan``.
+) -> BenchOptions:
+    """Return the options with a plan for every role, those that ``given`` lacks built as ``folder/<role>.plan``.
 
     Args:
-        batches: the batch sizes that the plans shall serve; tuned for the largest.
+        path: of the exported model.
+        folder: keeps the ONNX files that were built too.
+        size: (H, W) of the images.
 
     Raises:
-        Dyn2trtError: a build failed; MissingDependency when TensorRT is not installed.
+        Dyn2trtError: a build failed; MissingDependency when TensorRT, pycuda or a GPU is missing.
     """
+    from dyn2trt.bench.tensorrt_session import import_pycuda
     from dyn2trt.build import BuildOptions, build_engine
 
-    plans = dict(given)
-    for role, model in graphs.items():
-        if role in plans:
+    import_pycuda()
+    model = load_model(path)
+    metadata = read_metadata(model)
+    batches = served_batches(metadata, options)[0]
+    plans = {role: plan for role, plan in given.items() if plan is not None}
+    for role, graph in graphs_of(model).items():
+        if role in plans or (role == FORCED and not options.ratios):
             continue
         progress(f"building the {role} plan")
         folder.mkdir(parents=True, exist_ok=True)
         onnx_path, plans[role] = folder / f"{role}.onnx", folder / f"{role}.plan"
-        onnx.save(model, onnx_path)
-        options = BuildOptions()
+        onnx.save(graph, onnx_path)
+        build = BuildOptions()
         if metadata.dynamic_axes:
-            low, high = (input_shapes(model, batch, size) for batch in (min(batches), max(batches)))
-            options = BuildOptions(min_shapes=low, opt_shapes=high, max_shapes=high)
-        build_engine(onnx_path, plans[role], options)
-    return plans
+            # Tuned for the largest batch.
+            low, high = (input_shapes(graph, batch, size) for batch in (min(batches), max(batches)))
+            build = BuildOptions(min_shapes=low, opt_shapes=high, max_shapes=high)
+        build_engine(onnx_path, plans[role], build)
+    return replace(options, plans=tuple(plans.items()))

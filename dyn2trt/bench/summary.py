@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
@@ -9,25 +10,26 @@ from dyn2trt.bench.break_even import BreakEven
 from dyn2trt.bench.latency import Interval, Latency
 from dyn2trt.bench.record import Record
 
-HEADINGS = ("median ms", "p90", "p99", "spread", "images/s", "speed-up")
-
 
 def print_summary(record: Record, console: Console) -> None:
     """Print latencies, break-even and verdict."""
     for batch in record.batches:
-        table = Table("network", "active", *HEADINGS, title=f"batch {batch.batch}, {batch.dense.samples} rounds")
-        own = "own" if record.activity is None else f"own, {record.activity.ratio:.1%}"
-        table.add_row("dense", "", *latency_cells(batch.dense), "")
-        table.add_row("sparse", own, *latency_cells(batch.sparse), interval_cell(batch.speedup))
+        table = Table(title=f"batch {batch.batch}, {batch.dense.samples} rounds, ms", box=SIMPLE_HEAD)
+        table.add_column("masks", no_wrap=True)
+        for heading in ("median", "p90", "p99", "spread", "images/s", "speed-up"):
+            table.add_column(heading, no_wrap=True, justify="right")
+        own = "" if record.activity is None else f" {record.activity.ratio:.1%}"
+        table.add_row("dense", *latency_cells(batch.dense), "")
+        table.add_row(f"own{own}", *latency_cells(batch.sparse), interval_cell(batch.speedup))
         for point in batch.sweep:
             cells = latency_cells(point.latency)
-            table.add_row(f"sparse, {point.pattern}", f"{point.ratio:.1%}", *cells, interval_cell(point.speedup))
+            table.add_row(f"{point.pattern} {point.ratio:.1%}", *cells, interval_cell(point.speedup))
         console.print(table)
         for crossing in batch.break_even:
             console.print(f"Break-even with {crossing.pattern}: {break_even_text(crossing)}.", highlight=False)
         console.print(batch.verdict.text, highlight=False)
     if record.blocks:
-        table = Table("block", "active", "dense ms", "sparse ms", "speed-up", title="blocks alone")
+        table = Table("block", "active", "dense ms", "sparse ms", "speed-up", title="blocks alone", box=SIMPLE_HEAD)
         for block in record.blocks:
             table.add_row(
                 block.name,
@@ -53,6 +55,7 @@ def milliseconds(ms: float) -> str:
 
 
 def interval_cell(interval: Interval) -> str:
+    """``1.42× (1.40–1.43)``."""
     return f"{interval.value:.2f}× ({interval.low:.2f}–{interval.high:.2f})"
 
 

@@ -1,0 +1,136 @@
+"""The command line's words and a recipe's, as what to benchmark and how."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, get_args
+
+from dyn2trt.bench.interleave import Budget
+from dyn2trt.bench.masks import PATTERNS
+from dyn2trt.bench.measure import RATIOS, BenchOptions
+from dyn2trt.errors import Dyn2trtError
+from dyn2trt.export.metadata import ExportMetadata
+from dyn2trt.recipe import Recipe, load_recipe, parse_shape
+
+Backend = Literal["onnxruntime", "tensorrt"]
+NOISE = "noise:4"
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Where the images come from, see `dyn2trt.images.load_inputs`."""
+
+    images: str = NOISE
+    mean: Sequence[float] = (0.0, 0.0, 0.0)
+    std: Sequence[float] = (1.0, 1.0, 1.0)
+    seed: int = 0
+
+
+def inputs_of(
+    recipe: Recipe | None, *, images: str | None, mean: str | None, std: str | None, seed: int | None
+) -> Inputs:
+    """What is given goes before the recipe's, and that before the defaults."""
+    base = Inputs()
+    if recipe is not None:
+        base = Inputs(recipe.data.images, recipe.data.mean, recipe.data.std, recipe.data.seed)
+    return Inputs(
+        images=images or base.images,
+        mean=numbers("--mean", mean, 3) if mean else base.mean,
+        std=numbers("--std", std, 3) if std else base.std,
+        seed=base.seed if seed is None else seed,
+    )
+
+
+def options_of(
+    recipe: Recipe | None,
+    *,
+    backend: str = "onnxruntime",
+    batch_sizes: str | None = None,
+    active_ratios: str | None = None,
+    patterns: str | None = None,
+    warmup: int | None = None,
+    iterations: int | None = None,
+    seconds: float | None = None,
+    threads: int | None = None,
+    per_block: bool = False,
+    seed: int = 0,
+    cuda_graphs: bool = True,
+    transfers: bool = False,
+) -> BenchOptions:
+    """What is given goes before the recipe's, and that before the defaults.
+
+    Raises:
+        Dyn2trtError: something cannot be parsed or is out of range.
+    """
+    if backend not in get_args(Backend):
+        raise Dyn2trtError(f"--backend is {' or '.join(get_args(Backend))}, not {backend}")
+    section = recipe.bench if recipe is not None else None
+    default = Budget()
+    least = iterations or (section and section.iterations) or default.min_rounds
+    before = warmup if warmup is not None else section.warmup if section is not None else None
+    ratios: tuple[float, ...] = (section and section.active_ratios) or RATIOS
+    if active_ratios is not None:
+        ratios = () if active_ratios == "none" else numbers("--active-ratios", active_ratios)
+    sizes: tuple[int, ...] = (section and section.batch_sizes) or ()
+    if batch_sizes is not None:
+        sizes = tuple(int(n) for n in numbers("--batch-sizes", batch_sizes))
+    return BenchOptions(
+        backend="tensorrt" if backend == "tensorrt" else "onnxruntime",
+        batch_sizes=sizes,
+        ratios=ratios,
+        patterns=tuple(PATTERNS) if patterns is None else tuple(name.strip() for name in patterns.split(",")),
+        budget=Budget(
+            warmup=default.warmup if before is None else before,
+            min_rounds=least,
+            max_rounds=max(default.max_rounds, least),
+            seconds=default.seconds if seconds is None else seconds,
+        ),
+        threads=threads,
+        seed=seed,
+        per_block=per_block,
+        cuda_graphs=cuda_graphs,
+        transfers=transfers,
+    )
+
+
+def read_recipe(path: Path | None) -> Recipe | None:
+    return None if path is None else load_recipe(path)
+
+
+def numbers(option: str, text: str, count: int | None = None) -> tuple[float, ...]:
+    """Parse ``1,4,16``; ``count`` of them, or at least one.
+
+    Raises:
+        Dyn2trtError: anything else.
+    """
+    try:
+        values = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        values = ()
+    if not values or (count is not None and len(values) != count):
+        raise Dyn2trtError(f"expected {option} with {count or 'some'} numbers separated by commas, not {text!r}")
+    return values
+
+
+def image_size(input_shape: str | None, metadata: ExportMetadata) -> tuple[int, int]:
+    """Height and width to run at: the exported ones, or those of ``NxCxHxW`` where the model's size is dynamic.
+
+    Raises:
+        Dyn2trtError: the model has a fixed size, or takes multiples of another number.
+    """
+    exported = metadata.input_shape[2:]
+    if input_shape is None:
+        return exported
+    height, width = parse_shape(input_shape)[2:]
+    if (height, width) != exported and 2 not in metadata.dynamic_axes:
+        raise Dyn2trtError(
+            f"the model has a fixed size of {exported[0]}x{exported[1]}, not {height}x{width}; export it with "
+            "--dynamic-size"
+        )
+    if height % metadata.size_multiple or width % metadata.size_multiple:
+        raise Dyn2trtError(
+            f"height and width are multiples of {metadata.size_multiple} for this network, not {height}x{width}"
+        )
+    return height, width

@@ -1,0 +1,186 @@
+"""The report's tables, as text; the templates lay them out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from dyn2trt.bench.record import Batch, Environment, Record
+from dyn2trt.bench.summary import break_even_text, interval_cell, latency_cells, milliseconds
+
+
+@dataclass(frozen=True)
+class Table:
+    """``text`` columns, from the left, hold words; the others numbers, which align at the right."""
+
+    caption: str
+    head: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    text: int = 1
+    failed: tuple[int, ...] = ()
+    """Rows that show a failure."""
+
+
+def latency_table(record: Record, batch: Batch) -> Table:
+    own = "own" if record.activity is None else f"{record.activity.ratio:.1%} (own)"
+    rows = [
+        ("dense", "all", *latency_cells(batch.dense), ""),
+        ("sparse", own, *latency_cells(batch.sparse), interval_cell(batch.speedup)),
+        *(
+            (f"sparse, {p.pattern}", f"{p.ratio:.1%}", *latency_cells(p.latency), interval_cell(p.speedup))
+            for p in batch.sweep
+        ),
+    ]
+    head = ("network", "active", "median ms", "p90 ms", "p99 ms", "spread ms", "images/s", "speed-up (95 % interval)")
+    return Table(f"Batch {batch.batch}, {batch.dense.samples} interleaved rounds", head, tuple(rows))
+
+
+def break_even_table(batch: Batch) -> Table:
+    rows = tuple((crossing.pattern, break_even_text(crossing)) for crossing in batch.break_even)
+    return Table("Break-even active ratio", ("masks", "sparse and dense are equally fast at"), rows, text=2)
+
+
+def block_table(record: Record) -> Table:
+    rows = tuple(
+        (
+            block.name,
+            block.op,
+            f"{block.site_fraction:.1%}",
+            milliseconds(block.dense.median_ms),
+            milliseconds(block.sparse.median_ms),
+            interval_cell(block.speedup),
+        )
+        for block in record.blocks
+    )
+    head = ("block", "op", "active", "dense ms", "sparse ms", "speed-up (95 % interval)")
+    slower = tuple(i for i, block in enumerate(record.blocks) if block.speedup.high < 1)
+    return Table("Each gated block alone, with its gate, on the first image", head, rows, text=2, failed=slower)
+
+
+def activity_table(record: Record) -> Table:
+    assert record.activity is not None
+    rows = tuple(
+        (
+            block.name,
+            block.op,
+            f"{block.grid[0]}×{block.grid[1]}",
+            f"{block.site_fraction:.1%}",
+            f"{block.macs_total / 1e6:.1f} M",
+            f"{block.mac_fraction:.1%}",
+        )
+        for block in record.activity.blocks
+    )
+    head = ("block", "op", "grid", "active sites", "MACs when all active", "MACs done")
+    return Table(f"Activity by block, average of {record.activity.images} images", head, rows, text=2)
+
+
+def memory_table(record: Record) -> Table:
+    rows: list[tuple[str, ...]] = []
+    for memory in record.memory:
+        rows.append((memory.name, *map(_mebibytes, _memory_values(record, memory))))
+    head = (
+        ("network", "device, after the first run", "of it for activations")
+        if record.mode.backend == "tensorrt"
+        else ("network", "peak resident", "of it before the model is loaded")
+    )
+    return Table("Memory", head, tuple(rows))
+
+
+def _memory_values(record: Record, memory: Any) -> tuple[int | None, int | None]:
+    if record.mode.backend == "tensorrt":
+        return memory.device, memory.activations
+    return memory.peak_rss, memory.runtime_rss
+
+
+def gate_table(backend: Mapping[str, Any]) -> Table:
+    """Gate decisions of one backend, block by block, and what each gate decides on the reference's own data."""
+    forced = backend.get("forced_gates") or ()
+    rows, failed = [], []
+    for index, gate in enumerate(backend["gates"]):
+        own = gate["statistics"]
+        alone = forced[index] if index < len(forced) else None
+        if not gate["passed"] or (alone is not None and not alone["passed"]):
+            failed.append(index)
+        rows.append(
+            (
+                own["block"],
+                f"{own['sites']:,}",
+                f"{own['active_reference'] / own['sites']:.1%}",
+                f"{own['flipped']:,}",
+                "" if alone is None else f"{alone['statistics']['flipped']:,}",
+                _scientific(own["smallest_margin"]),
+                "" if own["largest_flipped_margin"] is None else _scientific(own["largest_flipped_margin"]),
+                _scientific((alone["statistics"] if alone else own)["logit_error"]),
+                "passed" if index not in failed else "failed",
+            )
+        )
+    head = (
+        "block",
+        "sites",
+        "active",
+        "flipped",
+        "flipped, masks forced",
+        "smallest margin",
+        "largest flipped margin",
+        "error of logits",
+        "result",
+    )
+    return Table(f"Gate decisions, {backend['name']}", head, tuple(rows), failed=tuple(failed))
+
+
+def output_table(backend: Mapping[str, Any]) -> Table:
+    """Outputs of one backend, as they are and with the reference's masks forced."""
+    rows: list[tuple[str, ...]] = []
+    failed = []
+    for masks, outputs in (("as they are", backend["outputs"]), ("forced", backend["forced_outputs"])):
+        for output in outputs:
+            judged = output.get("judged", True)
+            if judged and not output["passed"]:
+                failed.append(len(rows))
+            result = ("passed" if output["passed"] else "failed") if judged else "decisions flipped, not judged"
+            numbers = (_scientific(output[key]) for key in ("error", "tolerance", "max_abs"))
+            rows.append((output["name"], masks, *numbers, result))
+    head = ("output", "masks", "relative error", "allowed", "largest difference", "result")
+    return Table(f"Outputs, {backend['name']}", head, tuple(rows), text=2, failed=tuple(failed))
+
+
+def environment_rows(record: Record) -> Iterator[tuple[str, str]]:
+    """What a record says about where and how it was made, name and value."""
+    environment, mode, settings = record.environment, record.mode, record.settings
+    yield "Model", f"{record.model.file}, sha256 {record.model.sha256[:16]}"
+    yield "Input", f"{'×'.join(map(str, record.model.input_shape))}, {record.model.precision}"
+    yield "Backend", f"{mode.backend}, {mode.provider}"
+    if mode.threads is not None:
+        yield "Threads", str(mode.threads)
+    if mode.cuda_graphs is not None:
+        yield "CUDA graphs", "on" if mode.cuda_graphs else "off"
+    if mode.transfers is not None:
+        yield "Host-device copies", "in the times" if mode.transfers else "not in the times"
+    yield "Clock", mode.clock
+    yield "Processor", f"{environment.cpu}, {environment.cores} cores usable"
+    if environment.load_average is not None:
+        yield "Load before the run", f"{environment.load_average:.2f} (one-minute average)"
+    yield from _gpu_rows(environment)
+    yield "System", f"{environment.platform}, Python {environment.python}"
+    yield "Packages", ", ".join(f"{name} {version}" for name, version in environment.versions.items())
+    yield "dyn2trt", record.version + (f", commit {environment.commit}" if environment.commit else "")
+    yield "Images", f"{settings.images}, seed {settings.seed}"
+    rounds = f"{settings.min_rounds} to {settings.max_rounds} within {settings.seconds:g} s"
+    yield "Rounds", f"{settings.warmup} to warm up, then {rounds}"
+    yield "Date", record.date
+
+
+def _gpu_rows(environment: Environment) -> Iterator[tuple[str, str]]:
+    yield "GPU", environment.gpu or "none"
+    if environment.driver:
+        yield "Driver", f"{environment.driver}, CUDA up to {environment.cuda}"
+
+
+def _mebibytes(value: int | None) -> str:
+    return "" if value is None else f"{value / 2**20:,.1f} MiB"
+
+
+def _scientific(value: float | None) -> str:
+    """Two significant digits. None stands for a number that JSON cannot hold."""
+    return "not finite" if value is None else "0" if value == 0 else f"{value:.1e}"
