@@ -10,6 +10,7 @@ import difflib
 import os
 import re
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -86,8 +87,8 @@ class BuildSection(_Section):
     min_shapes: str | None = None
     opt_shapes: str | None = None
     max_shapes: str | None = None
-    workspace: Positive | None = None
-    """MiB."""
+    workspace: str | None = None
+    """Scratch memory that a layer may use, like ``2G``."""
     optimization_level: Annotated[int, Field(ge=0, le=5)] | None = None
 
     @model_validator(mode="after")
@@ -158,12 +159,21 @@ def load_recipe(path: str | os.PathLike[str]) -> Recipe:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise Dyn2trtError(f"recipe {file} is no valid TOML: {error}") from error
+    recipe = recipe_of(document, f"recipe {file}")
+    return _with_absolute_paths(recipe, file.resolve().parent)
+
+
+def recipe_of(document: Mapping[str, Any], where: str) -> Recipe:
+    """Validate a recipe's document; ``where`` begins the message of an error.
+
+    Raises:
+        Dyn2trtError: see `load_recipe`.
+    """
     try:
-        recipe = Recipe.model_validate(document)
+        return Recipe.model_validate(document)
     except ValidationError as error:
         lines = [_explain(problem) for problem in error.errors()]
-        raise Dyn2trtError(f"recipe {file}: {'; '.join(dict.fromkeys(lines))}") from error
-    return _with_absolute_paths(recipe, file.resolve().parent)
+        raise Dyn2trtError(f"{where}: {'; '.join(dict.fromkeys(lines))}") from error
 
 
 def _with_absolute_paths(recipe: Recipe, folder: Path) -> Recipe:

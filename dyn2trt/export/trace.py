@@ -14,13 +14,11 @@ from torch import nn
 from torch.export import Dim
 
 from dyn2trt.errors import Dyn2trtError
+from dyn2trt.export.dimensions import BATCH, HEIGHT, WIDTH
 from dyn2trt.export.translation import translation_table
 
 OPSETS = {"fp32": 20, "fp16": 20, "bf16": 22}
 """Oldest opset whose ops take the precision, and which the bodies are written for: bfloat16 Conv came with 22."""
-
-BATCH, HEIGHT, WIDTH = "N", "H", "W"
-"""Names of the dynamic dimensions; a size that must be a multiple of 64 is written ``64*H``."""
 
 
 def trace(

@@ -1,0 +1,122 @@
+"""``dyn2trt export``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from dyn2trt.recipe import ExportSection, NetworkSection
+
+
+def export(
+    output: Annotated[Path, typer.Option("-o", "--output", help="ONNX file to write.", show_default=False)],
+    recipe: Annotated[
+        Path | None, typer.Argument(help="Recipe; the options below override it.", show_default=False)
+    ] = None,
+    network: Annotated[
+        str | None,
+        typer.Option(help="Instead of a recipe: a network of the zoo (dyn2trt networks), or package.module:callable."),
+    ] = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", help="Option of the network, NAME=VALUE; may be repeated.")
+    ] = None,
+    checkpoint: Annotated[Path | None, typer.Option(help="Trained weights; without them they are random.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Of random weights.  [default: 0]", min=0)] = None,
+    input_shape: Annotated[
+        str | None, typer.Option(help="NxCxHxW, like 1x3x256x256.  [default: the network's own]")
+    ] = None,
+    precision: Annotated[
+        str | None, typer.Option(help="fp32, fp16 or bf16; gates stay fp32.  [default: fp32]", metavar="NAME")
+    ] = None,
+    ops: Annotated[
+        str | None,
+        typer.Option(
+            help="composite: a node a gated block; primitive: blocks written out in gather, convolution and scatter; "
+            "dense: the ungated network in standard ops.  [default: composite]",
+            metavar="NAME",
+        ),
+    ] = None,
+    dynamic_batch: Annotated[
+        bool | None, typer.Option("--dynamic-batch/--static-batch", help="Any batch size.", show_default=False)
+    ] = None,
+    dynamic_size: Annotated[
+        bool | None, typer.Option("--dynamic-size/--static-size", help="Any height and width.", show_default=False)
+    ] = None,
+    with_masks: Annotated[
+        bool | None,
+        typer.Option("--with-masks/--without-masks", help="Each gate's mask as an output.", show_default=False),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the file's metadata as JSON on stdout.")] = False,
+) -> None:
+    """Write a gated network as one ONNX file that runs sparse in ONNX Runtime and TensorRT.
+
+    BatchNorm is folded; the input is x, the outputs are out0, out1, ...; the same command gives the same bytes.
+    """
+    from rich.console import Console
+
+    given: dict[str, dict[str, Any]] = {
+        "network": {"name": network, "checkpoint": checkpoint, "seed": seed, "options": settings},
+        "export": {
+            "input_shape": input_shape,
+            "precision": precision,
+            "ops": ops,
+            "dynamic_batch": dynamic_batch,
+            "dynamic_size": dynamic_size,
+            "with_masks": with_masks,
+        },
+    }
+    console = Console(stderr=True)
+    source, wanted = _sections(recipe, given)
+    with console.status("exporting"):
+        from dyn2trt.export.recipe_export import export_recipe
+
+        metadata = export_recipe(
+            source, wanted, output, warn=lambda text: typer.echo(f"dyn2trt: warning: {text}", err=True)
+        )
+    if as_json:
+        typer.echo(metadata.to_json(indent=2))
+        return
+    from dyn2trt.export.overview import render
+
+    Console().print(render(metadata, {"written": f"{output} ({output.stat().st_size / 2**20:.1f} MiB)"}))
+
+
+def _sections(recipe: Path | None, given: dict[str, dict[str, Any]]) -> tuple[NetworkSection, ExportSection]:
+    """The recipe's sections with what the command line gives put over them."""
+    from dyn2trt.errors import Dyn2trtError
+    from dyn2trt.networks.zoo import NETWORKS
+    from dyn2trt.recipe import load_recipe, recipe_of
+
+    network = given["network"]
+    network["options"] = _options(network["options"] or [])
+    if recipe is not None:
+        if network["name"] is not None:
+            raise Dyn2trtError("give a recipe or --network, not both; a recipe's other values can be overridden")
+        base = load_recipe(recipe).model_dump(include={"network", "export"})
+        network["options"] = {**base["network"]["options"], **network["options"]}
+    elif network["name"] is None:
+        raise Dyn2trtError("say what to export: a recipe, or --network NAME (dyn2trt networks lists them)")
+    else:
+        entry = NETWORKS.get(network["name"])
+        base = {"network": {}, "export": {"input_shape": entry.input_shape} if entry is not None else {}}
+        if entry is None and given["export"]["input_shape"] is None:
+            raise Dyn2trtError("a network of your own has no default input; give --input-shape NxCxHxW")
+    for section, values in given.items():
+        base[section].update({key: value for key, value in values.items() if value is not None})
+    merged = recipe_of(base, "the command line")
+    return merged.network, merged.export
+
+
+def _options(settings: list[str]) -> dict[str, str]:
+    from dyn2trt.errors import Dyn2trtError
+
+    options = {}
+    for setting in settings:
+        name, sign, value = setting.partition("=")
+        if not sign or not name or not value:
+            raise Dyn2trtError(f"--set wants NAME=VALUE, such as --set depth=20, not {setting!r}")
+        options[name] = value
+    return options

@@ -1,0 +1,56 @@
+"""``dyn2trt inspect``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def inspect(
+    file: Annotated[Path, typer.Argument(help="ONNX file of dyn2trt export, or plan of dyn2trt build.")],
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the file's metadata, or the plan's passport, as JSON on stdout.")
+    ] = False,
+) -> None:
+    """Show the gated blocks of an ONNX file or of an engine, and what each costs.
+
+    MACs are of one image with every position active; halo is the share of a block's that is done at every position
+    its active ones read.
+    """
+    from rich.console import Console
+
+    from dyn2trt.build.passport import passport_path, read_passport
+    from dyn2trt.export.metadata import load_model, parse_metadata, read_metadata
+    from dyn2trt.export.overview import nodes_of_blocks, plugins_of_blocks, render
+
+    console = Console()
+    if file.suffix in (".plan", ".engine") or passport_path(file).is_file():
+        passport = read_passport(file)
+        if as_json:
+            typer.echo(passport.to_json(), nl=False)
+            return
+        facts = {
+            "plan": f"{file} ({passport.plan_bytes / 2**20:.1f} MiB)",
+            "TensorRT": f"{passport.module} {passport.tensorrt}",
+            "GPU": str(passport.gpu or "none"),
+            "plugin library": str(passport.plugin or "none"),
+            "layers": f"{passport.layers.total} parsed, {passport.layers.plugin} plugins",
+            "profiles": ", ".join(f"{name}: {profile}" for name, profile in passport.profiles.items()),
+        }
+        if passport.export is None:
+            console.print("\n".join(f"{name}  {value}" for name, value in facts.items()), highlight=False)
+            return
+        import json
+
+        metadata = parse_metadata(json.dumps(passport.export), str(passport_path(file)))
+        console.print(render(metadata, facts, plugins_of_blocks(passport)))
+        return
+    model = load_model(file)
+    metadata = read_metadata(model)
+    if as_json:
+        typer.echo(metadata.to_json(indent=2))
+        return
+    facts = {"file": f"{file} ({file.stat().st_size / 2**20:.1f} MiB)", "exported by": f"dyn2trt {metadata.version}"}
+    console.print(render(metadata, facts, nodes_of_blocks(model, metadata)))

@@ -1,0 +1,124 @@
+"""An exported file, or an engine made of one, as a table of its gated blocks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Literal
+
+from rich import box
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
+
+from dyn2trt.export.dimensions import BATCH, HEIGHT, WIDTH
+from dyn2trt.export.metadata import INPUT, ExportMetadata
+
+if TYPE_CHECKING:
+    import onnx
+
+    from dyn2trt.build.passport import Passport
+
+
+def nodes_of_blocks(model: onnx.ModelProto, metadata: ExportMetadata) -> dict[str, str]:
+    """Say what stands for each gated block in the graph, by the block's name."""
+    from dyn2trt.build.dense_check import gated_nodes
+
+    bodies = {function.name for function in model.functions}
+    says = {}
+    for block, nodes in gated_nodes(model, metadata).items():
+        count = f"{len(nodes)} node{'s' if len(nodes) > 1 else ''}"
+        bodiless = sorted({node.op_type for node in nodes} - bodies)
+        says[block] = "missing" if not nodes else f"{count}, no body" if bodiless else count
+    return says
+
+
+def plugins_of_blocks(passport: Passport) -> dict[str, str]:
+    """Say how an engine runs each gated block, by the block's name."""
+    blocks = passport.gated_blocks
+    return {name: "plugin" if name in blocks.as_plugins else "dense" for name in blocks.expected}
+
+
+def render(metadata: ExportMetadata, facts: Mapping[str, str], blocks: Mapping[str, str] | None = None) -> Group:
+    """Return what rich prints: ``facts`` and the metadata's own, then, with ``blocks``, a row a gated block.
+
+    Args:
+        facts: lines to begin with, such as the file's name.
+        blocks: what each block is in the file, by its name.
+    """
+    head = Table.grid(padding=(0, 2))
+    for name, value in {**facts, **_facts(metadata)}.items():
+        head.add_row(Text(name, style="bold"), Text(value))
+    return Group(head) if not blocks else Group(head, Text(), _table(metadata, blocks))
+
+
+_COLUMNS: dict[str, Literal["left", "right"]] = {
+    "#": "right",
+    "block": "left",
+    "op": "left",
+    "grid": "right",
+    "MACs": "right",
+    "share": "right",
+    "halo": "right",
+    "as": "left",
+}
+
+
+def _facts(metadata: ExportMetadata) -> dict[str, str]:
+    options = " ".join(f"{name}={value}" for name, value in metadata.options.items())
+    if metadata.checkpoint is not None:
+        weights = f"{metadata.checkpoint.name} (sha256 {metadata.checkpoint.sha256[:12]})"
+    else:
+        weights = f"random, seed {metadata.seed}" if metadata.seed is not None else "not recorded"
+    gated = metadata.macs_gated / (metadata.macs_gated + metadata.macs_ungated or 1)
+    return {
+        "network": f"{metadata.network} {options}".rstrip(),
+        "weights": weights,
+        "precision": f"{metadata.precision}, gates fp32" if metadata.blocks else metadata.precision,
+        "ops": metadata.ops,
+        "input": f"{INPUT} float32 [{', '.join(_dimensions(metadata))}]",
+        "outputs": ", ".join((*_shortened(metadata.outputs), *_shortened(metadata.masks))),
+        "MACs per image": f"{_giga(metadata.macs_gated + metadata.macs_ungated)}, of them {gated:.1%} in "
+        f"{len(metadata.blocks)} gated blocks",
+    }
+
+
+def _shortened(names: tuple[str, ...]) -> tuple[str, ...]:
+    return names if len(names) <= 4 else (names[0], "...", names[-1])
+
+
+def _dimensions(metadata: ExportMetadata) -> list[str]:
+    texts = []
+    for axis, size in enumerate(metadata.input_shape):
+        name = {0: BATCH, 2: HEIGHT, 3: WIDTH}.get(axis, "")
+        multiple = f"{metadata.size_multiple}*" if axis > 0 and metadata.size_multiple > 1 else ""
+        texts.append(f"{multiple}{name}" if axis in metadata.dynamic_axes else str(size))
+    return texts
+
+
+def _table(metadata: ExportMetadata, blocks: Mapping[str, str]) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), collapse_padding=True, pad_edge=False)
+    for name, justify in _COLUMNS.items():
+        table.add_column(name, justify=justify, no_wrap=name == "block")
+    known = {block.name: (index, block) for index, block in enumerate(metadata.blocks)}
+    for name, says in blocks.items():
+        style = "red" if says in ("missing", "dense") or says.endswith("no body") else ""
+        if name not in known:
+            table.add_row("", name, *[""] * 5, Text(says, style=style))
+            continue
+        index, block = known[name]
+        height, width = block.halo_grid or block.grid
+        table.add_row(
+            str(index),
+            block.name,
+            block.op.removeprefix("Gated"),
+            "x".join(map(str, block.grid)),
+            _giga(block.macs_total),
+            f"{block.macs_total / metadata.macs_gated:.1%}",
+            f"{height * width * block.macs_per_halo_site / block.macs_total:.0%}",
+            Text(says, style=style),
+        )
+    return table
+
+
+def _giga(macs: int) -> str:
+    return f"{macs / 1e9:.3f} G" if macs >= 10**8 else f"{macs / 1e6:.3f} M"
