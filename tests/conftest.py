@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from types import ModuleType
 
+import core_host
 import pytest
 from tensorrt_on_cpu import harness
 
@@ -17,3 +19,11 @@ def tensorrt_on_cpu(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     module = harness.load()
     monkeypatch.setitem(sys.modules, "tensorrt", module)
     return module
+
+
+@pytest.fixture(scope="session")
+def host_core_path() -> Path:
+    """The CUDA core library over the host harness; see plugins/README.md."""
+    if core_host.compiler() is None:
+        pytest.skip("no C++ compiler: set CXX or install g++")
+    return core_host.build_library()

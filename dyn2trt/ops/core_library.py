@@ -1,0 +1,236 @@
+"""The CUDA core library by ctypes: its parameter structs, its functions, its errors.
+
+Mirrors ``plugins/core/include/dyn2trt/core.h``; loading compares the version and the size of every struct. The host
+harness builds the same interface over CPU pointers, which is how the tests reach it without a GPU.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import sysconfig
+from ctypes import Structure, c_char_p, c_float, c_int32, c_int64, c_size_t, c_uint32, c_void_p
+from functools import cache
+from pathlib import Path
+
+from dyn2trt.errors import Dyn2trtError
+
+ENVIRONMENT = "DYN2TRT_CORE_LIBRARY"
+LIBRARY = "libdyn2trt_core.so"
+ABI_VERSION = 1
+
+ALLOW_TF32 = 1
+GENERIC_ONLY = 2
+NCHW, NHWC = 0, 1
+
+
+class Dense(Structure):
+    """A dense tensor [n, c, h, w]; strides in elements."""
+
+    _fields_ = (
+        ("data", c_void_p),
+        *((name, c_int32) for name in "nchw"),
+        *((f"stride_{name}", c_int64) for name in "nchw"),
+        ("layout", c_int32),
+    )
+
+
+class Geometry(Structure):
+    _fields_ = tuple(
+        (name, c_int32)
+        for name in (
+            *("kernel_h", "kernel_w", "stride_h", "stride_w"),
+            *("pad_top", "pad_left", "pad_bottom", "pad_right"),
+            *("dilation_h", "dilation_w"),
+        )
+    )
+
+
+class SiteSet(Structure):
+    _fields_ = (
+        *((name, c_void_p) for name in ("sites", "slots", "count")),
+        *((name, c_int32) for name in "nhw"),
+    )
+
+
+class MaskGather(Structure):
+    _fields_ = (
+        ("dtype", c_int32),
+        ("flags", c_uint32),
+        ("mask", c_void_p),
+        ("mask_h", c_int32),
+        ("mask_w", c_int32),
+        ("threshold", c_float),
+        ("geometry", Geometry),
+        ("set", SiteSet),
+        ("x", Dense),
+        ("rows", c_void_p),
+    )
+
+
+class SparseConv(Structure):
+    _fields_ = (
+        ("dtype", c_int32),
+        ("flags", c_uint32),
+        *((name, c_int32) for name in ("activation", "c_in", "c_out", "group")),
+        ("geometry", Geometry),
+        *((name, c_void_p) for name in ("rows", "weight", "bias")),
+        ("input", SiteSet),
+        ("output", SiteSet),
+        ("rows_out", c_void_p),
+    )
+
+
+class MaskScatter(Structure):
+    _fields_ = (
+        ("dtype", c_int32),
+        ("flags", c_uint32),
+        ("reduction", c_int32),
+        ("activation", c_int32),
+        ("base", Dense),
+        ("rows", c_void_p),
+        ("set", SiteSet),
+        ("y", Dense),
+    )
+
+
+class GatedInvertedResidual(Structure):
+    _fields_ = (
+        ("dtype", c_int32),
+        ("flags", c_uint32),
+        ("activation", c_int32),
+        ("threshold", c_float),
+        ("mask", c_void_p),
+        ("x", Dense),
+        ("y", Dense),
+        ("expanded", c_int32),
+        *((f"{name}_{part}", c_void_p) for name in ("expand", "depthwise", "project") for part in ("weight", "bias")),
+    )
+
+
+class GatedBasicBlock(Structure):
+    _fields_ = (
+        ("dtype", c_int32),
+        ("flags", c_uint32),
+        *((name, c_int32) for name in ("activation", "stride_h", "stride_w")),
+        ("threshold", c_float),
+        ("mask", c_void_p),
+        *((name, Dense) for name in ("x", "identity", "y")),
+        *((f"{name}_{part}", c_void_p) for name in ("conv1", "conv2") for part in ("weight", "bias")),
+    )
+
+
+class GatedBottleneck(Structure):
+    _fields_ = (
+        ("dtype", c_int32),
+        ("flags", c_uint32),
+        *((name, c_int32) for name in ("activation", "stride_h", "stride_w")),
+        ("threshold", c_float),
+        ("mask", c_void_p),
+        *((name, Dense) for name in ("x", "identity", "y")),
+        ("width", c_int32),
+        *((f"{name}_{part}", c_void_p) for name in ("conv1", "conv2", "conv3") for part in ("weight", "bias")),
+    )
+
+
+_PRIMITIVES: dict[str, type[Structure]] = {
+    "mask_gather": MaskGather,
+    "sparse_conv": SparseConv,
+    "mask_scatter": MaskScatter,
+}
+_COMPOSITES: dict[str, type[Structure]] = {
+    "gated_inverted_residual": GatedInvertedResidual,
+    "gated_basic_block": GatedBasicBlock,
+    "gated_bottleneck": GatedBottleneck,
+}
+STRUCTS: tuple[type[Structure], ...] = (Dense, Geometry, SiteSet, *_PRIMITIVES.values(), *_COMPOSITES.values())
+
+
+class CoreLibrary:
+    """A loaded core library.
+
+    Raises:
+        Dyn2trtError: it does not load, or was built from other sources than this package's.
+    """
+
+    def __init__(self, path: Path) -> None:
+        try:
+            self.functions = ctypes.CDLL(str(path))
+            version = self.functions.dyn2trt_abi_version()
+        except (OSError, AttributeError) as error:
+            raise Dyn2trtError(f"cannot load the core library {path}: {error}; build it again") from error
+        self.functions.dyn2trt_sizeof.restype = c_size_t
+        self.functions.dyn2trt_sizeof.argtypes = [c_char_p]
+        self.functions.dyn2trt_last_error.restype = c_char_p
+        self.functions.dyn2trt_status_name.restype = c_char_p
+        sizes = {s: self.functions.dyn2trt_sizeof(f"Dyn2trt{s.__name__}".encode()) for s in STRUCTS}
+        wrong = [s.__name__ for s, size in sizes.items() if size != ctypes.sizeof(s)]
+        if version != ABI_VERSION or wrong:
+            raise Dyn2trtError(
+                f"{path} has interface {version}, this package expects {ABI_VERSION}"
+                f"{' and other structs ' + ', '.join(wrong) if wrong else ''}; build it again from this package's sources"
+            )
+        for name in _PRIMITIVES:
+            self._function(name).argtypes = [c_void_p, c_void_p]
+        for name in _COMPOSITES:
+            self._function(name).argtypes = [c_void_p, c_void_p, c_size_t, c_void_p]
+            self._function(f"{name}_workspace").argtypes = [c_void_p, c_void_p]
+
+    def primitive(self, name: str, params: Structure, stream: int) -> None:
+        """Launch ``mask_gather``, ``sparse_conv`` or ``mask_scatter``.
+
+        Raises:
+            Dyn2trtError: the library refused the parameters or the launch.
+        """
+        self._check(name, self._function(name)(ctypes.byref(params), stream))
+
+    def workspace(self, name: str, params: Structure) -> int:
+        """Bytes of workspace, aligned to 256, that a composite wants.
+
+        Raises:
+            Dyn2trtError: the sizes contradict each other.
+        """
+        size = c_size_t()
+        self._check(name, self._function(f"{name}_workspace")(ctypes.byref(params), ctypes.byref(size)))
+        return size.value
+
+    def composite(self, name: str, params: Structure, workspace: int, workspace_bytes: int, stream: int) -> None:
+        """Launch a composite.
+
+        Raises:
+            Dyn2trtError: the library refused the parameters, the workspace or a launch.
+        """
+        self._check(name, self._function(name)(ctypes.byref(params), workspace, workspace_bytes, stream))
+
+    def _function(self, name: str) -> ctypes._NamedFuncPointer:
+        return getattr(self.functions, f"dyn2trt_{name}")
+
+    def _check(self, name: str, status: int) -> None:
+        if status != 0:
+            kind = self.functions.dyn2trt_status_name(status).decode()
+            raise Dyn2trtError(f"{name}: {kind}: {self.functions.dyn2trt_last_error().decode()}")
+
+
+def find_core_library() -> Path | None:
+    """Return the CUDA core library: DYN2TRT_CORE_LIBRARY, else the package's own, else the newest under ``build/``.
+
+    Raises:
+        Dyn2trtError: the environment variable names no file.
+    """
+    if named := os.environ.get(ENVIRONMENT):
+        if not Path(named).is_file():
+            raise Dyn2trtError(f"{ENVIRONMENT} is {named}, which is no file; correct or unset it")
+        return Path(named).resolve()
+    package = Path(__file__).resolve().parent.parent
+    installed = Path(sysconfig.get_path("platlib")) / "dyn2trt"
+    for folder, pattern in ((package, "lib/"), (installed, "lib/"), (package.parent / "build", "**/")):
+        if found := sorted(folder.glob(pattern + LIBRARY), key=lambda path: path.stat().st_mtime):
+            return found[-1]
+    return None
+
+
+@cache
+def load_core_library() -> CoreLibrary | None:
+    """The library that `find_core_library` finds, loaded once; None when there is none."""
+    path = find_core_library()
+    return None if path is None else CoreLibrary(path)
