@@ -168,7 +168,7 @@ class CoreLibrary:
         if version != ABI_VERSION or wrong:
             raise Dyn2trtError(
                 f"{path} has interface {version}, this package expects {ABI_VERSION}"
-                f"{' and other structs ' + ', '.join(wrong) if wrong else ''}; build it again from this package's sources"
+                f"{' and other structs ' + ', '.join(wrong) if wrong else ''}; build it again from these sources"
             )
         for name in _PRIMITIVES:
             self._function(name).argtypes = [c_void_p, c_void_p]
