@@ -24,13 +24,14 @@ def doctor(
         typer.echo(json.dumps([dataclasses.asdict(finding) for finding in findings], indent=2))
     else:
         from rich.console import Console
+        from rich.markup import escape
         from rich.table import Table
 
         colours = {"ok": "green", "missing": "yellow", "broken": "red"}
         table = Table("what", "state", "detail", "what to do")
         for finding in findings:
             state = f"[{colours[finding.state]}]{finding.state}[/]"
-            table.add_row(finding.what, state, finding.detail, finding.mend)
+            table.add_row(finding.what, state, escape(finding.detail), escape(finding.mend))
         Console().print(table)
     if any(finding.required and finding.state != "ok" for finding in findings):
         raise typer.Exit(3)

@@ -122,16 +122,16 @@ def _gpu() -> Finding:
 
 
 def _plugin_library() -> Finding:
-    from dyn2trt.plugin_library import find_plugin_library
+    from dyn2trt.plugin_library import BUILD_COMMAND, describe_library, find_plugin_library
 
-    mend = "cmake --preset release && cmake --build --preset release (needs nvcc and TensorRT's headers)"
+    mend = f"{BUILD_COMMAND} (needs nvcc and TensorRT's headers)"
     try:
-        library = find_plugin_library()
+        path = find_plugin_library()
+        if path is None:
+            return Finding("plugin library", "missing", "gated blocks cannot run as TensorRT plugins", mend)
+        return Finding("plugin library", "ok", f"{describe_library(path)} at {path}")
     except Dyn2trtError as error:
         return Finding("plugin library", "broken", _one_line(error), mend)
-    if library is None:
-        return Finding("plugin library", "missing", "gated blocks cannot run as TensorRT plugins", mend)
-    return Finding("plugin library", "ok", str(library))
 
 
 def _program(name: str, mend: str) -> Finding:

@@ -1,0 +1,197 @@
+"""The stages of one recipe: export, build, compare, bench, report."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from dyn2trt import __version__
+from dyn2trt.build.device import this_machine
+from dyn2trt.build.trt import import_tensorrt
+from dyn2trt.errors import MissingDependency
+from dyn2trt.pipeline.stages import Stage
+from dyn2trt.plugin_library import find_plugin_library
+from dyn2trt.recipe import NOISE, Recipe
+
+Tell = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """Where a run puts what it makes."""
+
+    path: Path
+
+    def __getattr__(self, name: str) -> Path:
+        try:
+            return self.path / _FILES[name]
+        except KeyError:
+            raise AttributeError(name) from None
+
+
+_FILES = {
+    "model": "model.onnx",
+    "plan": "model.plan",
+    "passport": "model.plan.json",
+    "comparison": "compare.json",
+    "activity": "activity.npz",
+    "bench": "bench.json",
+    "bench_tensorrt": "bench-tensorrt.json",
+    "page": "report.html",
+    "markdown": "report.md",
+}
+
+
+def why_no_engine() -> str | None:
+    """Why no TensorRT engine can be built and run on this machine; None when one can."""
+    try:
+        trt = import_tensorrt()
+    except MissingDependency as error:
+        return str(error)
+    if this_machine().gpu is None:
+        return f"TensorRT {trt.__version__} is installed, but there is no NVIDIA GPU"
+    return None
+
+
+def stages_of(recipe: Recipe, folder: RunFolder, *, engine: bool, progress: Tell, warn: Tell) -> Iterator[Stage]:
+    """Yield the stages in order. Each is made when its turn comes, so it sees the files of those before it.
+
+    Args:
+        engine: whether a TensorRT engine is built, compared and measured too.
+        progress: told in a line what a stage is doing.
+        warn: told in a line what the user should know.
+    """
+    images = () if recipe.data.images.startswith(NOISE) else (Path(recipe.data.images),)
+    software = _software()
+    data = recipe.data.model_dump()
+
+    yield Stage(
+        "export",
+        lambda: _export(recipe, folder, warn),
+        outputs=(folder.model,),
+        inputs=() if recipe.network.checkpoint is None else (recipe.network.checkpoint,),
+        settings={"network": recipe.network.model_dump(), "export": recipe.export.model_dump(), **software},
+    )
+    if engine:
+        library = find_plugin_library()
+        yield Stage(
+            "build",
+            lambda: _build(recipe, folder, progress),
+            outputs=(folder.plan, folder.passport),
+            inputs=(folder.model, *([] if library is None else [library])),
+            settings={"build": recipe.build.model_dump(), "gpu": str(this_machine()), **software},
+        )
+    plans = (folder.plan,) if engine else ()
+    yield Stage(
+        "compare",
+        lambda: _compare(recipe, folder, engine, progress),
+        outputs=(folder.comparison, folder.activity),
+        inputs=(folder.model, *plans, *images),
+        settings={"data": data, "compare": recipe.compare.model_dump(), **software},
+    )
+    backends = [("onnxruntime", folder.bench), *([("tensorrt", folder.bench_tensorrt)] if engine else [])]
+    for backend, record in backends:
+        yield Stage(
+            "bench" if backend == "onnxruntime" else f"bench-{backend}",
+            lambda backend=backend, record=record: _bench(recipe, folder, backend, record, progress),  # type: ignore[misc]
+            outputs=(record,),
+            inputs=(folder.model, *(plans if backend == "tensorrt" else ()), *images),
+            settings={"data": data, "bench": recipe.bench.model_dump(), "gpu": str(this_machine()), **software},
+        )
+    yield Stage(
+        "report",
+        lambda: _report(folder),
+        outputs=(folder.page, folder.markdown),
+        inputs=(folder.model, folder.comparison, folder.activity, *(record for _, record in backends)),
+        settings=software,
+    )
+
+
+def _software() -> dict[str, Any]:
+    """Versions that can change a result."""
+    versions = {"dyn2trt": __version__}
+    for name in ("torch", "onnx", "onnxruntime", "onnxruntime-gpu", "tensorrt"):
+        try:
+            versions[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return {"versions": versions}
+
+
+def _export(recipe: Recipe, folder: RunFolder, warn: Tell) -> None:
+    from dyn2trt.export.recipe_export import export_recipe
+
+    export_recipe(recipe.network, recipe.export, folder.model, warn=warn)
+
+
+def _build(recipe: Recipe, folder: RunFolder, progress: Tell) -> None:
+    from dyn2trt.build import BuildOptions, build_engine
+    from dyn2trt.build.profiles import parse_shapes, parse_size
+
+    wanted = recipe.build
+    options = BuildOptions(
+        min_shapes=parse_shapes(wanted.min_shapes) if wanted.min_shapes else {},
+        opt_shapes=parse_shapes(wanted.opt_shapes) if wanted.opt_shapes else {},
+        max_shapes=parse_shapes(wanted.max_shapes) if wanted.max_shapes else {},
+        workspace=parse_size(wanted.workspace) if wanted.workspace else None,
+        optimization_level=wanted.optimization_level,
+        timing_cache=folder.path / "timing.cache",
+    )
+    build_engine(folder.model, folder.plan, options, progress=_Phases(progress))
+
+
+class _Phases:
+    """Tells the phases of a TensorRT build, a line each."""
+
+    def __init__(self, tell: Tell) -> None:
+        self._tell = tell
+
+    def phase_start(self, phase: str, parent: str | None, steps: int) -> None:
+        self._tell(phase)
+
+    def step_complete(self, phase: str, step: int) -> None:
+        pass
+
+    def phase_finish(self, phase: str) -> None:
+        pass
+
+
+def _compare(recipe: Recipe, folder: RunFolder, engine: bool, progress: Tell) -> None:
+    from dataclasses import replace
+
+    from dyn2trt.compare.comparison import compare_model
+    from dyn2trt.compare.options import from_recipe
+    from dyn2trt.compare.saved import save_activity
+    from dyn2trt.files import write_text
+
+    options = replace(from_recipe(recipe, folder.model), plan=folder.plan if engine else None)
+    comparison, evidence = compare_model(options, progress)
+    save_activity(evidence, folder.activity, mean=options.mean, std=options.std)
+    write_text(folder.comparison, comparison.to_json() + "\n")
+
+
+def _bench(recipe: Recipe, folder: RunFolder, backend: str, record: Path, progress: Tell) -> None:
+    from dyn2trt.bench.measure import measure
+    from dyn2trt.bench.options import options_of
+    from dyn2trt.bench.plans import with_plans
+    from dyn2trt.files import write_text
+    from dyn2trt.images import load_inputs
+
+    data, size = recipe.data, recipe.export.input_shape[2:]
+    options = options_of(recipe, backend=backend, seed=data.seed)
+    x = load_inputs(data.images, (None, 3, *size), mean=data.mean, std=data.std, seed=data.seed)
+    if backend == "tensorrt":
+        options = with_plans(
+            options, folder.model, {"sparse": folder.plan}, folder.path / "bench-plans", size, progress
+        )
+    measured = measure(folder.model, x, options, images_spec=data.images, progress=progress)
+    write_text(record, measured.record.to_json() + "\n")
+
+
+def _report(folder: RunFolder) -> None:
+    from dyn2trt.report.write import write_report
+
+    write_report(folder.path, folder.page)
