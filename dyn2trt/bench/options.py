@@ -70,6 +70,8 @@ def options_of(
     default = Budget()
     least = iterations or (section and section.iterations) or default.min_rounds
     before = warmup if warmup is not None else section.warmup if section is not None else None
+    if seconds is None and section is not None:
+        seconds = section.seconds
     ratios: tuple[float, ...] = (section and section.active_ratios) or RATIOS
     if active_ratios is not None:
         ratios = () if active_ratios == "none" else numbers("--active-ratios", active_ratios)
