@@ -14,6 +14,14 @@ using nvinfer1::PluginTensorDesc;
 constexpr int32_t kOk = 0;
 constexpr int32_t kError = 1;
 
+// The core aligns its scratch memory as cudaMalloc does; TensorRT says nothing about that of a plugin.
+constexpr size_t kAlignment = 256;
+
+void* aligned(void* pointer) {
+  auto const address = reinterpret_cast<uintptr_t>(pointer);
+  return reinterpret_cast<void*>((address + kAlignment - 1) / kAlignment * kAlignment);
+}
+
 Call largestCall(Attributes const& attributes, DynamicPluginTensorDesc const* inputs, int32_t nbInputs,
                  DynamicPluginTensorDesc const* outputs, int32_t nbOutputs) {
   Call call{attributes, {}, {}};
@@ -84,7 +92,7 @@ size_t Plugin::getWorkspaceSize(DynamicPluginTensorDesc const* inputs, int32_t n
                                 DynamicPluginTensorDesc const* outputs, int32_t nbOutputs) const noexcept {
   size_t bytes = 0;
   check(largestCall(attributes_, inputs, nbInputs, outputs, nbOutputs), &bytes);
-  return bytes;
+  return bytes == 0 ? 0 : bytes + kAlignment - 1;
 }
 
 int32_t Plugin::onShapeChange(PluginTensorDesc const* inputs, int32_t nbInputs, PluginTensorDesc const* outputs,
@@ -106,7 +114,7 @@ int32_t Plugin::enqueue(PluginTensorDesc const* inputDescriptions, PluginTensorD
   // TensorRT gave what getWorkspaceSize asked for at the largest shape, which is enough at this one.
   size_t bytes = 0;
   if (op_.workspace != nullptr && op_.workspace(call, &bytes) != DYN2TRT_OK) return refuse(dyn2trt_last_error());
-  if (op_.enqueue(call, workspace, bytes, stream) != DYN2TRT_OK) return refuse(dyn2trt_last_error());
+  if (op_.enqueue(call, aligned(workspace), bytes, stream) != DYN2TRT_OK) return refuse(dyn2trt_last_error());
   return kOk;
 }
 
