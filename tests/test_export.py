@@ -15,11 +15,11 @@ import onnx
 import onnxruntime
 import pytest
 import torch
+from official import FOLDER, load_official
 from onnx import TensorProto, numpy_helper
 from torch import Tensor, nn
 
 from dyn2trt.blocks import BasicBlock, InvertedResidual, set_execution
-from dyn2trt.checkpoint import load_checkpoint
 from dyn2trt.errors import Dyn2trtError
 from dyn2trt.export import export_network
 from dyn2trt.export.metadata import ExportMetadata, read_metadata
@@ -27,21 +27,17 @@ from dyn2trt.gates import record_decisions
 from dyn2trt.networks.zoo import build_network
 from dyn2trt.ops.schema import DOMAIN, SCHEMAS
 
-DATA = Path(__file__).parent / "data" / "official"
-OFFICIAL: dict[str, tuple[str, dict[str, Any], tuple[int, int, int, int]]] = {
-    "hourglass_f32_s2": ("hourglass", {"stacks": 2, "features": 32}, (1, 3, 128, 128)),
-    "cifar_resnet8": ("cifar_resnet", {"depth": 8}, (1, 3, 32, 32)),
-    "imagenet_resnet18_w025": ("resnet", {"depth": 18, "width": 0.25, "classes": 20}, (1, 3, 96, 96)),
-    "imagenet_resnet50_w0125": ("resnet", {"depth": 50, "width": 0.125, "classes": 20}, (1, 3, 96, 96)),
+SIZES = {
+    "hourglass_f32_s2": (128, 128),
+    "cifar_resnet8": (32, 32),
+    "imagenet_resnet18_w025": (96, 96),
+    "imagenet_resnet50_w0125": (96, 96),
 }
 FLOATS = {"fp32": TensorProto.FLOAT, "fp16": TensorProto.FLOAT16, "bf16": TensorProto.BFLOAT16}
 
 
 def official(name: str) -> nn.Module:
-    network, options, _ = OFFICIAL[name]
-    module = build_network(network, options)
-    load_checkpoint(module, DATA / f"{name}.pth")
-    return module.eval()
+    return load_official(name).network
 
 
 def run(path: Path, x: np.ndarray) -> dict[str, np.ndarray]:
@@ -61,24 +57,24 @@ def gated(model: onnx.ModelProto) -> list[onnx.NodeProto]:
 @pytest.mark.parametrize(
     ("name", "ops"),
     [
-        *((name, "composite") for name in OFFICIAL),
+        *((name, "composite") for name in SIZES),
         ("cifar_resnet8", "primitive"),
         ("imagenet_resnet50_w0125", "primitive"),
     ],
 )
 def test_official_outputs_and_masks_come_out_of_onnx_runtime(tmp_path: Path, name: str, ops: Any) -> None:
     path = tmp_path / "model.onnx"
+    case = load_official(name)
     export_network(
-        official(name), input_shape=OFFICIAL[name][2], path=path, ops=ops, dynamic_batch=True, with_masks=True
+        case.network, input_shape=(1, 3, *SIZES[name]), path=path, ops=ops, dynamic_batch=True, with_masks=True
     )
-    wanted = np.load(DATA / f"{name}.npz")
-    got = run(path, wanted["x"])
-    assert sorted(got) == sorted(set(wanted) - {"x"})
-    for key, value in got.items():
-        if key.startswith("mask"):
-            assert np.array_equal(value, wanted[key]), key
-        else:
-            assert error(value, wanted[key]) <= 1e-5, key
+    got = run(path, case.x.numpy())
+    outputs, masks = range(len(case.outputs)), range(len(case.masks))
+    assert list(got) == [*(f"out{i}" for i in outputs), *(f"mask{i}" for i in masks)]
+    for i in outputs:
+        assert error(got[f"out{i}"], case.outputs[i].numpy()) <= 1e-5
+    for i in masks:
+        assert np.array_equal(got[f"mask{i}"], case.masks[i].numpy())
 
 
 def test_metadata_names_what_is_in_the_file(tmp_path: Path) -> None:
@@ -90,7 +86,7 @@ def test_metadata_names_what_is_in_the_file(tmp_path: Path) -> None:
         path=path,
         name="resnet",
         options={"depth": 50},
-        checkpoint=DATA / f"{name}.pth",
+        checkpoint=FOLDER / f"{name}.pth",
         task="classification",
     )
     assert metadata == read_metadata(path)
@@ -146,13 +142,13 @@ def test_low_precision_keeps_gates_and_borders_in_float32(tmp_path: Path, precis
 
 
 def test_the_dense_network_is_the_ungated_one(tmp_path: Path) -> None:
-    network, path = official("imagenet_resnet18_w025"), tmp_path / "model.onnx"
+    case, path = load_official("imagenet_resnet18_w025"), tmp_path / "model.onnx"
+    network, x = case.network, case.x
     metadata = export_network(network, input_shape=(2, 3, 96, 96), path=path, ops="dense")
-    x = np.load(DATA / "imagenet_resnet18_w025.npz")["x"]
     set_execution(network, "dense")
     with torch.no_grad():
-        wanted = network(torch.from_numpy(x)).numpy()
-    assert error(run(path, x)["out0"], wanted) <= 1e-5
+        wanted = network(x).numpy()
+    assert error(run(path, x.numpy())["out0"], wanted) <= 1e-5
     model = onnx.load(path)
     assert not gated(model)
     assert not model.functions
