@@ -78,7 +78,7 @@ struct Wrong : TestKernel {
         out[t] = static_cast<float>(t / (p.variant - 8));
         break;
       case 9:  // writes far outside
-        out[1 << 20] = 0.0f;
+        out[1 << 17] = 0.0f;
         break;
       case 10:  // writes just before the tensor
         if (t == 0) out[-1] = 0.0f;
