@@ -9,17 +9,14 @@ from pathlib import Path
 
 import pytest
 import typer
+from compare_models import CHECKPOINT, export_official
 from typer.testing import CliRunner
 
-from dyn2trt.checkpoint import load_checkpoint
 from dyn2trt.cli.compare import compare
 from dyn2trt.compare.options import compare_options, parse_backends
 from dyn2trt.compare.tolerances import Tolerances
 from dyn2trt.errors import Dyn2trtError
-from dyn2trt.export import export_network
-from dyn2trt.networks.zoo import build_network
 
-OFFICIAL = Path(__file__).parent / "data" / "official"
 RECIPE = """
 [network]
 name = "cifar_resnet"
@@ -45,18 +42,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A recipe, its checkpoint and its model."""
     folder = tmp_path_factory.mktemp("recipe")
     (folder / "recipe.toml").write_text(RECIPE)
-    (folder / "weights.pth").write_bytes((OFFICIAL / "cifar_resnet8.pth").read_bytes())
-    options = {"depth": 8, "classes": 10}
-    network = build_network("cifar_resnet", options)
-    load_checkpoint(network, folder / "weights.pth")
-    export_network(
-        network.eval(),
-        input_shape=(2, 3, 32, 32),
-        path=folder / "model.onnx",
-        name="cifar_resnet",
-        options=options,
-        checkpoint=folder / "weights.pth",
-    )
+    (folder / "weights.pth").write_bytes(CHECKPOINT.read_bytes())
+    export_official(folder).rename(folder / "model.onnx")
     return folder
 
 

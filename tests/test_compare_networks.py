@@ -7,78 +7,34 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
-from onnx import numpy_helper
+from compare_models import BLOCKS, CHECKPOINT, GATE_BIAS, INPUTS, WEIGHT, damaged, export_official, result_of
 
-from dyn2trt.checkpoint import load_checkpoint
 from dyn2trt.compare.comparison import CompareOptions, compare_model
-from dyn2trt.compare.result import BackendResult, Comparison
 from dyn2trt.compare.saved import save_activity, save_runs
 from dyn2trt.compare.table import render
 from dyn2trt.compare.tolerances import Tolerances
 from dyn2trt.errors import Dyn2trtError
-from dyn2trt.export import export_network
-from dyn2trt.networks.zoo import build_network
-
-OFFICIAL = Path(__file__).parent / "data" / "official"
-CHECKPOINT = OFFICIAL / "cifar_resnet8.pth"
-NETWORK, OPTIONS = "cifar_resnet", {"depth": 8, "classes": 10}
-BLOCKS = ["layer1.0", "layer2.0", "layer3.0"]
 
 
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
-    """Export the CIFAR network, batch 2, once for each set of options."""
-    folder = tmp_path_factory.mktemp("exported")
-    network = build_network(NETWORK, OPTIONS)
-    load_checkpoint(network, CHECKPOINT)
-    network.eval()
-
-    def export(**options: object) -> Path:
-        path = folder / f"{'_'.join(map(str, options.values())) or 'plain'}.onnx"
-        if not path.exists():
-            export_network(
-                network,
-                input_shape=(2, 3, 32, 32),
-                path=path,
-                name=NETWORK,
-                options=OPTIONS,
-                checkpoint=CHECKPOINT,
-                **options,
-            )
-        return path
-
-    return export
+    return partial(export_official, tmp_path_factory.mktemp("exported"))
 
 
 def options_for(model: Path, **changes: object) -> CompareOptions:
-    options = CompareOptions(model, checkpoint=CHECKPOINT, images=str(OFFICIAL / "cifar_resnet8.npz"))
-    return replace(options, **changes)
-
-
-def onnxruntime_of(comparison: Comparison) -> BackendResult:
-    return next(backend for backend in comparison.backends if backend.name == "onnxruntime")
-
-
-def damaged(source: Path, target: Path, name: str, change: Callable[[np.ndarray], None]) -> Path:
-    """Copy a model with one initializer changed."""
-    model = onnx.load(source)
-    (initializer,) = [tensor for tensor in model.graph.initializer if tensor.name == name]
-    array = numpy_helper.to_array(initializer).copy()
-    change(array)
-    initializer.CopyFrom(numpy_helper.from_array(array, name))
-    onnx.save(model, target)
-    return target
+    return replace(CompareOptions(model, checkpoint=CHECKPOINT, images=str(INPUTS)), **changes)
 
 
 @pytest.mark.parametrize("ops", ["composite", "primitive"])
 def test_a_sound_model_passes_everywhere(exported: Callable[..., Path], ops: str) -> None:
     comparison, evidence = compare_model(options_for(exported(ops=ops), bisect=True))
-    backend = onnxruntime_of(comparison)
+    backend = result_of(comparison)
     assert comparison.passed, comparison.to_json()
     assert (comparison.images, comparison.batch_size, comparison.reference) == (4, 2, "torch")
     assert [gate.statistics.block for gate in backend.gates] == BLOCKS
@@ -87,7 +43,7 @@ def test_a_sound_model_passes_everywhere(exported: Callable[..., Path], ops: str
     assert all(output.passed and output.judged for output in backend.outputs + backend.forced_outputs)
     assert backend.divergence is not None
     assert backend.divergence.where == "nowhere"
-    official = np.load(OFFICIAL / "cifar_resnet8.npz")
+    official = np.load(INPUTS)
     for index, mask in enumerate(evidence.reference_masks):
         np.testing.assert_array_equal(mask, official[f"mask{index}"])
     tensorrt = next(b for b in comparison.backends if b.name == "tensorrt")
@@ -101,7 +57,7 @@ def test_masks_in_the_file_change_nothing(exported: Callable[..., Path]) -> None
 
 def test_the_ungated_network_is_compared_with_the_ungated_reference(exported: Callable[..., Path]) -> None:
     comparison, evidence = compare_model(options_for(exported(ops="dense"), bisect=True))
-    backend = onnxruntime_of(comparison)
+    backend = result_of(comparison)
     assert comparison.passed, comparison.to_json()
     assert backend.gates == backend.forced_outputs == evidence.reference_masks == ()
     assert "ungated" in comparison.reference_detail
@@ -112,7 +68,7 @@ def test_low_precision_is_measured_by_torch_or_said_not_to_run(
     exported: Callable[..., Path], precision: str, ops: str
 ) -> None:
     comparison, _ = compare_model(options_for(exported(precision=precision, ops=ops)))
-    backend = onnxruntime_of(comparison)
+    backend = result_of(comparison)
     if backend.not_run is not None:
         assert f"no {precision} kernel" in backend.not_run
         assert [cause.message for cause in comparison.causes] == [
@@ -128,12 +84,13 @@ def test_low_precision_is_measured_by_torch_or_said_not_to_run(
 
 
 def test_one_wrong_weight_is_found_in_its_block(exported: Callable[..., Path], tmp_path: Path) -> None:
-    def change(weight: np.ndarray) -> None:
+    def change(weight: np.ndarray) -> np.ndarray:
         weight.flat[weight.size // 2] += 0.5
+        return weight
 
-    model = damaged(exported(), tmp_path / "weight.onnx", "layer2.0.conv2_weight", change)
+    model = damaged(exported(), tmp_path / "weight.onnx", WEIGHT, change)
     comparison, _ = compare_model(options_for(model, bisect=True))
-    backend = onnxruntime_of(comparison)
+    backend = result_of(comparison)
     assert not comparison.passed
     assert {cause.kind for cause in backend.causes} == {"numbers"}
     assert "with the reference's masks forced" in backend.causes[0].message
@@ -143,22 +100,16 @@ def test_one_wrong_weight_is_found_in_its_block(exported: Callable[..., Path], t
 
 
 def test_a_wrong_weight_between_blocks_is_found_before_the_next(exported: Callable[..., Path], tmp_path: Path) -> None:
-    def change(weight: np.ndarray) -> None:
-        weight *= 1.01
-
-    model = damaged(exported(), tmp_path / "stem.onnx", "conv1.weight", change)
-    backend = onnxruntime_of(compare_model(options_for(model, bisect=True))[0])
+    model = damaged(exported(), tmp_path / "stem.onnx", "conv1.weight", lambda weight: weight * 1.01)
+    backend = result_of(compare_model(options_for(model, bisect=True))[0])
     assert backend.divergence is not None
     assert (backend.divergence.where, backend.divergence.block) == ("before", "layer1.0")
 
 
 def test_a_shifted_gate_is_a_flip_and_no_numerical_fault(exported: Callable[..., Path], tmp_path: Path) -> None:
-    def change(bias: np.ndarray) -> None:
-        bias += 0.05
-
-    model = damaged(exported(), tmp_path / "gate.onnx", "layer2.0.masker.maskconv.conv.bias", change)
+    model = damaged(exported(), tmp_path / "gate.onnx", GATE_BIAS, lambda bias: bias + 0.05)
     comparison, _ = compare_model(options_for(model, bisect=True))
-    backend = onnxruntime_of(comparison)
+    backend = result_of(comparison)
     assert not comparison.passed
     assert [cause.kind for cause in backend.causes] == ["decisions"]
     assert "layer2.0 (logits off by" in backend.causes[0].message
@@ -172,46 +123,37 @@ def test_a_shifted_gate_is_a_flip_and_no_numerical_fault(exported: Callable[...,
 
 
 def test_a_flip_that_rounding_explains_passes(exported: Callable[..., Path], tmp_path: Path) -> None:
-    sound = onnxruntime_of(compare_model(options_for(exported()))[0])
+    sound = result_of(compare_model(options_for(exported()))[0])
     margin = sound.gates[1].statistics.smallest_margin
 
-    def change(bias: np.ndarray) -> None:
-        bias -= np.float32(1.5 * margin)
-        bias += 0
-
-    comparison, _ = compare_model(
-        options_for(damaged(exported(), tmp_path / "a.onnx", "layer2.0.masker.maskconv.conv.bias", change))
-    )
-
-    def back(bias: np.ndarray) -> None:
-        bias += np.float32(1.5 * margin)
-
-    opposite, _ = compare_model(
-        options_for(damaged(exported(), tmp_path / "b.onnx", "layer2.0.masker.maskconv.conv.bias", back))
-    )
-    flips = [onnxruntime_of(one).gates[1].statistics.flipped for one in (comparison, opposite)]
+    models = [
+        damaged(exported(), tmp_path / f"{by}.onnx", GATE_BIAS, lambda bias, by=by: bias + by * margin)
+        for by in (-1.5, 1.5)
+    ]
+    comparisons = [compare_model(options_for(model))[0] for model in models]
+    flips = [result_of(comparison).gates[1].statistics.flipped for comparison in comparisons]
     assert max(flips) >= 1, "the site nearest to the threshold crosses it in one direction"
-    assert comparison.passed, comparison.to_json()
-    assert opposite.passed, opposite.to_json()
+    assert all(comparison.passed for comparison in comparisons)
+    assert [result_of(comparison).outputs[0].judged for comparison in comparisons] == [not flip for flip in flips]
 
 
 def test_a_tolerance_that_is_too_tight_fails(exported: Callable[..., Path]) -> None:
     comparison, _ = compare_model(options_for(exported(), tolerances=Tolerances(by_output={"out0": 1e-12})))
-    assert [cause.kind for cause in onnxruntime_of(comparison).causes] == ["numbers"]
+    assert [cause.kind for cause in result_of(comparison).causes] == ["numbers"]
     assert "as asked: out0 1e-12" in comparison.yardstick
     elementwise, _ = compare_model(options_for(exported(), atol=Tolerances(0.0), rtol=Tolerances(0.0)))
-    backend = onnxruntime_of(elementwise)
+    backend = result_of(elementwise)
     assert [output.elementwise for output in backend.forced_outputs] == [False]
     assert "exceeds atol + rtol·|reference|" in backend.causes[0].message
     loose, _ = compare_model(options_for(exported(), atol=Tolerances(1e-4)))
-    assert [output.elementwise for output in onnxruntime_of(loose).outputs] == [True]
+    assert [output.elementwise for output in result_of(loose).outputs] == [True]
 
 
 def test_the_last_batch_is_filled_up(exported: Callable[..., Path]) -> None:
     comparison, evidence = compare_model(options_for(exported(), images="noise:3"))
     assert (comparison.images, len(evidence.feeds)) == (3, 2)
     np.testing.assert_array_equal(evidence.feeds[1]["x"][1], evidence.x[0])
-    assert onnxruntime_of(comparison).gates[2].statistics.sites == 3 * 8 * 8
+    assert result_of(comparison).gates[2].statistics.sites == 3 * 8 * 8
     assert len(evidence.reference_masks[0]) == 3
 
 
@@ -237,7 +179,7 @@ def test_backends_without_torch(exported: Callable[..., Path]) -> None:
 def test_a_backend_that_was_asked_for_must_run(exported: Callable[..., Path]) -> None:
     comparison, _ = compare_model(options_for(exported(), required=True))
     assert not comparison.passed
-    assert onnxruntime_of(comparison).passed
+    assert result_of(comparison).passed
     assert "tensorrt was asked for, but cannot run" in comparison.backends[1].causes[0].message
 
 
@@ -246,7 +188,7 @@ def test_a_model_that_does_not_load_is_a_failure_of_that_backend(exported: Calla
     del model.functions[:]
     onnx.save(model, tmp_path / "bodiless.onnx")
     comparison, _ = compare_model(options_for(tmp_path / "bodiless.onnx"))
-    (cause,) = onnxruntime_of(comparison).causes
+    (cause,) = result_of(comparison).causes
     assert (cause.kind, comparison.passed) == ("run", False)
     assert "onnxruntime refuses the model" in cause.message
 
@@ -286,10 +228,7 @@ def test_activity_for_the_report(exported: Callable[..., Path], tmp_path: Path) 
 def test_the_table_says_what_matters(exported: Callable[..., Path], tmp_path: Path) -> None:
     from rich.console import Console
 
-    def change(bias: np.ndarray) -> None:
-        bias += 0.05
-
-    model = damaged(exported(), tmp_path / "gate.onnx", "layer2.0.masker.maskconv.conv.bias", change)
+    model = damaged(exported(), tmp_path / "gate.onnx", GATE_BIAS, lambda bias: bias + 0.05)
     comparison, _ = compare_model(options_for(model))
     console = Console(width=80, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
     console.print(render(comparison, rows=2))
