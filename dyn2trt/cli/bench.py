@@ -42,7 +42,9 @@ def bench(
     warmup: Annotated[
         int | None, typer.Option(min=0, show_default="3", help="Rounds before the measured ones.")
     ] = None,
-    iterations: Annotated[int | None, typer.Option(min=1, show_default="20", help="Measured rounds at least, 6 or more.")] = None,
+    iterations: Annotated[
+        int | None, typer.Option(min=1, show_default="20", help="Least number of rounds, from 6.")
+    ] = None,
     seconds: Annotated[
         float | None, typer.Option(min=0, show_default="20", help="Go on measuring a batch size for this long.")
     ] = None,
