@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
+import json
 import logging
 import os
 import time
@@ -82,7 +82,7 @@ def build_engine(
         optimization_level=options.optimization_level,
         layers=parsed.layers,
         gated_blocks=parsed.gated_blocks,
-        export=None if parsed.metadata is None else dataclasses.asdict(parsed.metadata),
+        export=None if parsed.metadata is None else json.loads(parsed.metadata.to_json()),
     )
     write_passport(plan_path, passport)
     if options.timing_cache is not None:
