@@ -158,12 +158,7 @@ int dyn2trt_sparse_conv(const Dyn2trtSparseConv* params, void* stream) {
   DYN2TRT_TRY(check_pointer("weight", p.weight, element));
   DYN2TRT_TRY(check_pointer("bias", p.bias, element));
   DYN2TRT_TRY(check_pointer("rows_out", p.rows_out, element));
-  const bool keeps_set = in.slots == nullptr;
-  if (keeps_set && !is_pointwise(p.geometry)) {
-    return fail(DYN2TRT_INVALID_ARGUMENT,
-                "only a 1x1 with stride 1 and no padding keeps its set; a %d x %d needs slots", p.geometry.kernel_h,
-                p.geometry.kernel_w);
-  }
+  const bool keeps_set = is_pointwise(p.geometry);
   if (!keeps_set) {
     DYN2TRT_TRY(check_pointer("slots", in.slots, alignof(int32_t)));
     DYN2TRT_TRY(check_pointer("sites", out.sites, alignof(int32_t)));
@@ -178,7 +173,7 @@ int dyn2trt_sparse_conv(const Dyn2trtSparseConv* params, void* stream) {
   step.c_out = p.c_out;
   step.h_in = in.h;
   step.w_in = in.w;
-  step.slots = in.slots;
+  step.slots = keeps_set ? nullptr : in.slots;
   step.rows = p.rows;
   step.output = out;
   step.depthwise = depthwise;
