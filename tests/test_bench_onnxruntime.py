@@ -288,6 +288,16 @@ def test_the_command_prints_tables_and_the_verdict(path: Path, tmp_path: Path) -
     assert "ecommended" in done.stdout
 
 
+def test_an_unwritable_record_is_found_before_the_work(path: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    done = command(str(path), "-o", str(tmp_path / "file" / "b.json"), "--images", "no such images")
+    assert isinstance(done.exception, Dyn2trtError)
+    assert "no such file or folder: no such images" in str(done.exception)
+    done = command(str(path), "-o", str(tmp_path / "file" / "b.json"), "--seconds", "9999")
+    assert isinstance(done.exception, Dyn2trtError)
+    assert "cannot write" in str(done.exception)
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [("{", "cannot read"), ('{"format": 0}', "has format 0, expected 1"), ('{"format": 1}', "is damaged")],

@@ -81,7 +81,7 @@ def bench(
     from dyn2trt.bench.plans import with_plans
     from dyn2trt.bench.summary import print_summary
     from dyn2trt.export.metadata import read_metadata
-    from dyn2trt.files import write_text
+    from dyn2trt.files import check_writable, write_text
     from dyn2trt.images import load_inputs, to_pictures
 
     wanted = read_recipe(recipe)
@@ -104,6 +104,9 @@ def bench(
     size = image_size(input_shape, read_metadata(model))
     x = load_inputs(source.images, (None, 3, *size), mean=source.mean, std=source.std, seed=source.seed)
     output = output or model.with_name("bench.json")
+    check_writable(output)
+    if save_activity is not None:
+        check_writable(save_activity)
     console = Console(stderr=True)
     with console.status("starting") as status:
         if backend == "tensorrt":

@@ -198,8 +198,8 @@ def _facts(run: RunFolder) -> list[Fact]:
             value = f"{first.ratio:.0%}" if first.ratio is not None else first.outcome
             meaning = {
                 "ratio": f"active sites at break-even, {first.pattern}",
-                "always": f"sparse is faster at all measured ratios, {first.pattern}",
-                "never": f"sparse is faster at no measured ratio, {first.pattern}",
+                "always": f"faster than dense, at every ratio measured, {first.pattern}",
+                "never": f"faster than dense, at no ratio measured, {first.pattern}",
             }[first.outcome]
             facts.append(Fact(value, meaning))
         if record.activity is not None:
