@@ -302,7 +302,7 @@ def test_parts_that_are_missing_are_named(folder: Path, gone: tuple[str, ...], k
 def test_without_metadata_the_pictures_remain(folder: Path) -> None:
     (folder / "metadata.json").unlink()
     page, _, _ = read(folder)
-    assert "How many of the 3 gated blocks" in page.text
+    assert "How many of the 3 gated blocks are active" in page.text
     assert "gate 2" in page.text
 
 

@@ -72,7 +72,7 @@ def activity_table(record: Record) -> Table:
         )
         for block in record.activity.blocks
     )
-    head = ("block", "op", "grid", "active sites", "MACs when all active", "MACs done")
+    head = ("block", "op", "grid", "active sites", "MACs when all active", "of them asked for")
     return Table(f"Activity by block, average of {record.activity.images} images", head, rows, text=2)
 
 
