@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -22,7 +23,11 @@ from dyn2trt.plugin_library import describe_library, load_plugin_library
 
 pytestmark = pytest.mark.tensorrt
 
-ROOT = Path(__file__).resolve().parents[1]
+ENVIRONMENT = {
+    **os.environ,
+    "PYTHONPATH": os.pathsep.join([str(harness.FOLDER), str(Path(__file__).resolve().parents[1])]),
+}
+"""In which a Python process has TensorRT on the CPU."""
 
 
 @pytest.fixture
@@ -53,43 +58,73 @@ def test_loading_again_changes_nothing(host_plugins, tensorrt_on_cpu):
     assert sum(c.plugin_namespace == DOMAIN for c in registry.all_creators) == len(SCHEMAS)
 
 
+def exported(library: Path) -> list[str]:
+    listed = subprocess.run(["nm", "-D", "--defined-only", library], capture_output=True, text=True, check=True)
+    return sorted(line.split()[-1] for line in listed.stdout.splitlines())
+
+
+def needed(library: Path) -> list[str]:
+    listed = subprocess.run(["readelf", "-d", library], capture_output=True, text=True, check=True)
+    return re.findall(r"\(NEEDED\).*\[(.*)\]", listed.stdout)
+
+
 def test_exports_two_functions_and_needs_no_tensorrt(host_plugins_path):
-    listed = subprocess.run(
-        ["nm", "-D", "--defined-only", host_plugins_path], capture_output=True, text=True, check=True
-    )
-    assert sorted(line.split()[-1] for line in listed.stdout.splitlines()) == ["getCreators", "setLoggerFinder"]
-    dynamic = subprocess.run(["readelf", "-d", host_plugins_path], capture_output=True, text=True, check=True).stdout
-    assert "NEEDED" in dynamic
-    assert "nvinfer" not in dynamic
-    assert "tensorrt" not in dynamic.replace("libdyn2trt", "")
+    assert exported(host_plugins_path) == ["getCreators", "setLoggerFinder"]
+    names = needed(host_plugins_path)
+    assert "libc.so.6" in names
+    assert not [name for name in names if "nvinfer" in name or "tensorrt" in name]
 
 
 DLOPEN = """
 import ctypes, sys
 import tensorrt as trt
+from polygraphy.backend.trt import LoadPlugins
 from dyn2trt.plugin_library import load_plugin_library
 builder = trt.Builder(trt.Logger(trt.Logger.INTERNAL_ERROR))
 registry = trt.get_plugin_registry()
 def count(): return sum(c.plugin_namespace == "dyn2trt" for c in registry.all_creators)
 for step in sys.argv[2:]:
     if step == "dlopen": ctypes.CDLL(sys.argv[1])
+    elif step == "polygraphy": LoadPlugins(plugins=[sys.argv[1]])()
     else: load_plugin_library(registry)
     print(step, count())
 """
 
 
-@pytest.mark.parametrize("steps", [["dlopen"], ["dlopen", "load"], ["load", "dlopen"], ["dlopen", "dlopen", "load"]])
+@pytest.mark.parametrize("steps", [["dlopen", "load"], ["load", "dlopen"], ["polygraphy", "load", "polygraphy"]])
 def test_programs_that_merely_dlopen_the_library_get_the_plugins(host_plugins, steps):
     """As trtexec --staticPlugins and Polygraphy --plugins do; loadLibrary before or after changes nothing."""
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(harness.FOLDER), str(ROOT)])}
     command = [sys.executable, "-c", DLOPEN, str(host_plugins), *steps]
-    ran = subprocess.run(command, capture_output=True, text=True, env=environment)
-    assert ran.stdout.split() == [word for step in steps for word in (step, str(len(SCHEMAS)))], ran.stderr
+    ran = subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT)
+    lines = [line for line in ran.stdout.splitlines() if line.split()[0] in steps]  # Polygraphy logs to stdout
+    assert lines == [f"{step} {len(SCHEMAS)}" for step in steps], ran.stdout + ran.stderr
 
 
 def test_dlopen_without_tensorrt_does_nothing(host_plugins_path):
     code = f"import ctypes; ctypes.CDLL({str(host_plugins_path)!r}); print('loaded')"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "loaded\n"
+
+
+REAL_BUILD = """
+import sys
+from pathlib import Path
+from dyn2trt.build import BuildOptions, build_engine
+passport = build_engine(sys.argv[2], sys.argv[3], BuildOptions(plugin_library=Path(sys.argv[1])))
+print(len(passport.gated_blocks.as_plugins), "of", len(passport.gated_blocks.expected))
+"""
+
+
+@pytest.mark.usefixtures("tensorrt_on_cpu")
+def test_the_cuda_library(tmp_path):
+    """The library that users load, where it has been built: it calls no CUDA while an engine is built."""
+    path = plugin_library.find_plugin_library(int(harness.MAJOR))
+    if path is None:
+        pytest.skip(f"the plugin library is not built: {plugin_library.BUILD_COMMAND}")
+    assert exported(path) == ["getCreators", "setLoggerFinder"]
+    assert not [name for name in needed(path) if name.startswith(("libnv", "libcu", "libdyn2trt"))]
+    command = [sys.executable, "-c", REAL_BUILD, path, gated_model(tmp_path / "model.onnx"), tmp_path / "model.plan"]
+    ran = subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT)
+    assert ran.stdout == "3 of 3\n", ran.stderr
 
 
 @pytest.mark.parametrize("body", ["NonZero", "Identity"])
