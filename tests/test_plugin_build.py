@@ -77,6 +77,7 @@ def test_exports_two_functions_and_needs_no_tensorrt(host_plugins_path):
 
 DLOPEN = """
 import ctypes, sys
+from pathlib import Path
 import tensorrt as trt
 from polygraphy.backend.trt import LoadPlugins
 from dyn2trt.plugin_library import load_plugin_library
@@ -86,7 +87,7 @@ def count(): return sum(c.plugin_namespace == "dyn2trt" for c in registry.all_cr
 for step in sys.argv[2:]:
     if step == "dlopen": ctypes.CDLL(sys.argv[1])
     elif step == "polygraphy": LoadPlugins(plugins=[sys.argv[1]])()
-    else: load_plugin_library(registry)
+    else: load_plugin_library(registry, Path(sys.argv[1]))
     print(step, count())
 """
 
