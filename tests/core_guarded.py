@@ -30,12 +30,15 @@ class GuardedOps(CoreOps):
         self.addresses: list[int] = []
 
     def guarded(self, tensor: Tensor) -> Tensor:
-        """A copy with the same strides whose storage is guarded."""
-        span = 1 + sum((size - 1) * stride for size, stride in zip(tensor.shape, tensor.stride(), strict=True))
-        if tensor.numel() == 0:
-            return tensor
-        storage = self._empty((span,), tensor.dtype, tensor.device)
-        return storage.as_strided(tensor.shape, tensor.stride()).copy_(tensor)
+        """A copy with the same strides whose storage is guarded; gaps between elements hold NaNs."""
+        return self._empty_like(tensor).copy_(tensor)
+
+    def _empty_like(self, x: Tensor) -> Tensor:
+        """With x's strides, gaps included: more than torch's ops make use of, and what TensorRT's formats need."""
+        if x.numel() == 0:
+            return torch.empty_like(x)
+        span = 1 + sum((size - 1) * stride for size, stride in zip(x.shape, x.stride(), strict=True))
+        return self._empty((span,), x.dtype, x.device).as_strided(x.shape, x.stride())
 
     def call(self, name: str, *tensors: Tensor | None, **attributes: Any) -> Any:
         """Run an op on guarded copies; clones of its results. Fails when something was written around a tensor."""

@@ -66,7 +66,7 @@ def test_sparse_conv(host_core_path, name, dtype, flags):
         kh, kw = geometry.kernel_shape
         shape = (kh, kw, c_in) if depthwise else (c_out, kh, kw, c_in)
         weight, bias = parameters([shape], [kh * kw * (1 if depthwise else c_in)], dtype, generator)
-        attributes = {**geometry.attributes, "group": c_in if depthwise else 1, "activation": activation}
+        attributes = {**geometry.attributes, "group": 0 if depthwise else 1, "activation": activation}
 
         (sites, _, count, _), (_, slots, _, rows) = sets(ops, logits, x, geometry)
         out = ops.call("sparse_conv", rows, weight, bias, slots, sites, count, **attributes)
@@ -161,7 +161,7 @@ GRIDS = [(1, 1, 1), (2, 7, 5), (3, 16, 9), (1, 12, 20)]
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 def test_inverted_residual(host_core_path, dtype, layout, flags):
     generator = torch.Generator().manual_seed(8)
-    channels = ((8, 48), (3, 10), (16, 96), (40, 33), (24, 144), (96, 8), (1, 2))
+    channels = ((8, 48), (3, 10), (16, 96), (40, 33), (24, 144), (96, 8), (1, 1))
     for kind, grid, (c, e) in zip(MASKS, itertools.cycle(GRIDS), channels, strict=False):
         n, h, w = grid
         weights = parameters([(e, 1, 1, c), (3, 3, e), (c, 1, 1, e)], [c, 9, e], dtype, generator)
