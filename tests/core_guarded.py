@@ -27,6 +27,7 @@ class GuardedOps(CoreOps):
         host.dyn2trt_host_free.argtypes = [c_void_p]
         host.dyn2trt_host_set_seed.argtypes = [c_uint64]
         host.dyn2trt_host_set_seed(seed)
+        host.dyn2trt_host_launched.restype = ctypes.c_char_p
         self.addresses: list[int] = []
 
     def guarded(self, tensor: Tensor) -> Tensor:
@@ -46,6 +47,10 @@ class GuardedOps(CoreOps):
         result = tuple(t.clone() for t in result) if isinstance(result, tuple) else result.clone()
         self.release()
         return result
+
+    def launched(self) -> list[str]:
+        """Kernels launched since the last call."""
+        return self.host.dyn2trt_host_launched().decode().split()
 
     def release(self) -> None:
         broken = [address for address in self.addresses if not self.host.dyn2trt_host_intact(address)]

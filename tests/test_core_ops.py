@@ -238,3 +238,24 @@ def test_tall_plane(host_core_path):
     weights = parameters([(8, 1, 1, 8), (3, 3, 8), (8, 1, 1, 8)], [8, 9, 8], torch.float32, generator)
     x = dense((1, 8, 8000, 1), torch.float32, "nchw", generator)
     composite(host_core_path, "gated_inverted_residual", x, mask("some", 1, 8000, 1, generator), weights, [], 0)
+
+
+@pytest.mark.parametrize("layout", ["nchw", "nhwc"])
+@pytest.mark.parametrize(
+    ("name", "shapes", "launches"),
+    [
+        ("gated_inverted_residual", [(48, 1, 1, 8), (3, 3, 48), (8, 1, 1, 48)], 3),
+        ("gated_basic_block", [(8, 3, 3, 8), (8, 3, 3, 8)], 3),
+        ("gated_bottleneck", [(4, 1, 1, 8), (4, 3, 3, 4), (8, 1, 1, 4)], 4),
+    ],
+)
+def test_launches_of_a_block(host_core_path, name, shapes, launches, layout):
+    """Few, since at batch 1 launches decide; and the quick kernels, not silently the generic ones."""
+    generator = torch.Generator().manual_seed(14)
+    weights = parameters(shapes, [8] * len(shapes), torch.float16, generator)
+    x = dense((1, 8, 9, 6), torch.float16, layout, generator)
+    identity = [] if name == "gated_inverted_residual" else [x]
+    ops = GuardedOps(host_core_path)
+    ops.launched()
+    ops.call(name, x, mask("some", 1, 9, 6, generator), *identity, *weights)
+    assert ops.launched() == ["begin", *["gathered_gemm"] * (launches - 1)]
