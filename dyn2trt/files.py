@@ -12,6 +12,11 @@ from pathlib import Path
 
 from dyn2trt.errors import Dyn2trtError
 
+_UNWRITABLE = (
+    *(errno.EACCES, errno.EEXIST, errno.EISDIR, errno.ENAMETOOLONG, errno.ENOENT),
+    *(errno.ENOTDIR, errno.EPERM, errno.EROFS),
+)
+
 
 @contextmanager
 def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
@@ -37,12 +42,31 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     except OSError as error:
         if error.errno == errno.ENOSPC:
             raise Dyn2trtError(f"the disk is full: {target} was not written; free some space and run again") from error
-        if error.errno in (errno.EACCES, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.EISDIR, errno.EPERM):
+        if error.errno in _UNWRITABLE:
             raise Dyn2trtError(f"cannot write {target}: {error.strerror}; choose another path") from error
         raise
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
+
+
+def check_writable(path: str | os.PathLike[str]) -> None:
+    """Find out before long work whether `replacing` can write there; makes the folder.
+
+    Raises:
+        Dyn2trtError: the folder cannot be made or written to, or the path is a folder.
+    """
+    target = Path(path)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=target.parent):
+            pass
+        if target.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+    except OSError as error:
+        if error.errno in _UNWRITABLE:
+            raise Dyn2trtError(f"cannot write {target}: {error.strerror}; choose another path") from error
+        raise
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:

@@ -185,6 +185,9 @@ class BenchSection(_Section):
     active_ratios: Annotated[tuple[Fraction, ...], Field(min_length=1)] | None = None
     warmup: Annotated[int, Field(ge=0)] | None = None
     iterations: Positive | None = None
+    """Rounds at least."""
+    seconds: Annotated[float, Field(ge=0)] | None = None
+    """Measure this long for each batch size."""
 
 
 class Recipe(_Section):

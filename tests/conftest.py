@@ -7,6 +7,7 @@ from pathlib import Path
 from types import ModuleType
 
 import core_host
+import plugin_host
 import pytest
 from tensorrt_on_cpu import harness
 
@@ -27,3 +28,11 @@ def host_core_path() -> Path:
     if core_host.compiler() is None:
         pytest.skip("no C++ compiler: set CXX or install g++")
     return core_host.build_library()
+
+
+@pytest.fixture(scope="session")
+def host_plugins_path(host_core_path: Path) -> Path:
+    """The TensorRT plugin library over the host harness."""
+    if reason := plugin_host.why_not():
+        pytest.skip(reason)
+    return plugin_host.build_library(host_core_path)

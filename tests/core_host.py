@@ -18,7 +18,7 @@ CACHE = PLUGINS.parent / "build" / "core_host"
 FLAGS = (
     *("-std=c++17", "-O2", "-march=native", "-fPIC", "-fvisibility=hidden", "-Wall", "-Wextra", "-Wno-unknown-pragmas"),
     # Misaligned vector loads, indices outside arrays and bad shifts trap; the harness turns the trap into an error.
-    *("-fsanitize=alignment,bounds,shift,integer-divide-by-zero", "-fsanitize-undefined-trap-on-error"),
+    *("-fsanitize=alignment,bounds-strict,shift,integer-divide-by-zero", "-fsanitize-undefined-trap-on-error"),
     *("-U_FORTIFY_SOURCE", f"-I{PLUGINS}", f"-I{PLUGINS / 'core'}", f"-I{PLUGINS / 'core' / 'include'}"),
 )
 

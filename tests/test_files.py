@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from dyn2trt.errors import Dyn2trtError
-from dyn2trt.files import replacing, write_text
+from dyn2trt.files import check_writable, replacing, write_text
 
 
 def test_a_file_is_replaced_when_the_block_ends(tmp_path: Path) -> None:
@@ -43,6 +43,15 @@ def test_a_path_under_a_file_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(Dyn2trtError, match="choose another path"):
         write_text(tmp_path / "file" / "report.md", "text")
+    with pytest.raises(Dyn2trtError, match="choose another path"):
+        check_writable(tmp_path / "file" / "report.md")
+
+
+def test_checking_leaves_no_file(tmp_path: Path) -> None:
+    check_writable(tmp_path / "report.md")
+    with pytest.raises(Dyn2trtError, match="Is a directory"):
+        check_writable(tmp_path)
+    assert not list(tmp_path.iterdir())
 
 
 def test_the_usual_permissions_apply(tmp_path: Path) -> None:

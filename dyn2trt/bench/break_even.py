@@ -63,11 +63,12 @@ def break_even(pattern: str, ratios: Sequence[float], speedups: Sequence[Interva
 
 def verdict(own: Interval) -> Verdict:
     """Judge the speed-up that was measured at the model's own activity."""
-    measured = f"{own.value:.2f}× (95 % interval {own.low:.2f} to {own.high:.2f}) at the model's own activity"
+    interval = f"(95 % interval {own.low:.2f} to {own.high:.2f})"
+    measured = f"it is {own.value:.2f}× as fast as dense at the model's own activity {interval}"
     if own.low >= 1:
-        return Verdict("sparse", own, f"Sparse recommended: it runs at {measured}.")
-    why = "dense is faster" if own.high < 1 else "no difference beyond the noise"
-    text = f"Sparse not recommended, {why}: it runs at {measured}."
+        return Verdict("sparse", own, f"Sparse recommended: {measured}.")
+    noise = "" if own.high < 1 else ", a difference within the noise"
+    text = f"Sparse not recommended: {measured}{noise}."
     return Verdict("dense" if own.high < 1 else "undecided", own, text)
 
 

@@ -70,12 +70,17 @@ def options_of(
     default = Budget()
     least = iterations or (section and section.iterations) or default.min_rounds
     before = warmup if warmup is not None else section.warmup if section is not None else None
+    if seconds is None and section is not None:
+        seconds = section.seconds
     ratios: tuple[float, ...] = (section and section.active_ratios) or RATIOS
     if active_ratios is not None:
         ratios = () if active_ratios == "none" else numbers("--active-ratios", active_ratios)
     sizes: tuple[int, ...] = (section and section.batch_sizes) or ()
     if batch_sizes is not None:
-        sizes = tuple(int(n) for n in numbers("--batch-sizes", batch_sizes))
+        given = numbers("--batch-sizes", batch_sizes)
+        if broken := [n for n in given if n != int(n)]:
+            raise Dyn2trtError(f"batch sizes are whole numbers, not {', '.join(map(str, broken))}")
+        sizes = tuple(map(int, given))
     return BenchOptions(
         backend="tensorrt" if backend == "tensorrt" else "onnxruntime",
         batch_sizes=sizes,

@@ -51,17 +51,16 @@ def cut_block(model: onnx.ModelProto, index: int, entry: npt.NDArray[Any] | None
     opened, metadata = open_model(model)
     gate = gates(opened, metadata)[index]
     nodes = [node for node in opened.graph if _belongs(node, gate.block)]
-    x = _entry(nodes)
-    inside = set(nodes)
-    outputs = [value for node in nodes for value in node.outputs if any(u.node not in inside for u in value.uses())]
-    outputs += [value for node in nodes for value in node.outputs if value.is_graph_output() and value not in outputs]
+    x = _entry(nodes, gate.logits)
     for value in list(opened.graph.outputs):
         opened.graph.outputs.remove(value)
-    opened.graph.outputs.extend(outputs)
+    y = nodes[-1].outputs[0]
+    opened.graph.outputs.append(y)
     # The network's input is read further up only, once the block starts at a value of its own.
     fed = ir.Value(name=x.name, shape=x.shape, type=x.type)
     if entry is not None:
         fed.shape, fed.type = ir.Shape(entry.shape), ir.TensorType(ir.DataType.from_numpy(entry.dtype))
+    y.type, y.shape = y.type or fed.type, y.shape or ir.Shape([None] * 4)
     ir.convenience.replace_all_uses_with(x, fed)
     x.name = f"{x.name}_outside"
     inputs = list(opened.graph.inputs)
@@ -127,12 +126,15 @@ def _belongs(node: ir.Node, block: Block) -> bool:
     return node.domain == "dyn2trt" and (node.name == block.name or (node.name or "").startswith(f"{block.name}/"))
 
 
-def _entry(nodes: list[ir.Node]) -> ir.Value:
-    """The dense tensor that the block starts from."""
+def _entry(nodes: list[ir.Node], logits: ir.Value) -> ir.Value:
+    """The dense tensor that the block starts from: the first ``x`` of its nodes that is not made of the logits."""
     for node in nodes:
         names = [tensor.name for tensor in SCHEMAS[node.op_type].inputs]
-        if "x" in names and len(node.inputs) > names.index("x") and (x := node.inputs[names.index("x")]) is not None:
-            return x
+        if "x" in names and len(node.inputs) > names.index("x"):
+            x = node.inputs[names.index("x")]
+            # Written out in primitives, a block also gathers its mask.
+            if x is not None and x is not logits and x.producer() not in nodes:
+                return x
     raise Uncuttable(f"no node of {', '.join(str(node.name) for node in nodes) or 'the block'} reads a dense x")
 
 
@@ -140,8 +142,8 @@ def _entries(model: onnx.ModelProto) -> dict[str, str]:
     """Block → name of its input in the network."""
     opened, metadata = open_model(model)
     return {
-        block.name: str(_entry([node for node in opened.graph if _belongs(node, block)]).name)
-        for block in metadata.blocks
+        gate.block.name: str(_entry([n for n in opened.graph if _belongs(n, gate.block)], gate.logits).name)
+        for gate in gates(opened, metadata)
     }
 
 

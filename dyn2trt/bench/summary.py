@@ -14,7 +14,7 @@ from dyn2trt.bench.record import Record
 def print_summary(record: Record, console: Console) -> None:
     """Print latencies, break-even and verdict."""
     for batch in record.batches:
-        table = Table(title=f"batch {batch.batch}, {batch.dense.samples} rounds, ms", box=SIMPLE_HEAD)
+        table = _table(f"batch {batch.batch}, {batch.dense.samples} rounds, ms")
         table.add_column("masks", no_wrap=True)
         for heading in ("median", "p90", "p99", "spread", "images/s", "speed-up"):
             table.add_column(heading, no_wrap=True, justify="right")
@@ -29,7 +29,7 @@ def print_summary(record: Record, console: Console) -> None:
             console.print(f"Break-even with {crossing.pattern}: {break_even_text(crossing)}.", highlight=False)
         console.print(batch.verdict.text, highlight=False)
     if record.blocks:
-        table = Table("block", "active", "dense ms", "sparse ms", "speed-up", title="blocks alone", box=SIMPLE_HEAD)
+        table = _table("blocks alone", "block", "active", "dense ms", "sparse ms", "speed-up")
         for block in record.blocks:
             table.add_row(
                 block.name,
@@ -41,6 +41,10 @@ def print_summary(record: Record, console: Console) -> None:
         console.print(table)
     for item in record.not_run:
         console.print(f"Not run: {item.what}: {item.why}", highlight=False)
+
+
+def _table(title: str, *columns: str) -> Table:
+    return Table(*columns, title=title, box=SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
 
 
 def latency_cells(latency: Latency) -> tuple[str, ...]:

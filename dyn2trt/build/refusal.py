@@ -57,7 +57,7 @@ def explain_refusals(
     seen: dict[str, None] = {}
     for refusal in refusals:
         seen.setdefault(_explain(trt, refusal, model, creators, library))
-    plugin_lines = [line for line in lines if DOMAIN in line]
+    plugin_lines = [line for line in lines if line.startswith(f"{DOMAIN}::")]
     return f"{title}{''.join(seen)}{reasons(plugin_lines if refusals else lines)}"
 
 

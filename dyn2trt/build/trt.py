@@ -84,7 +84,8 @@ def logger(trt: ModuleType) -> Any:
             trt.ILogger.__init__(self)
 
         def log(self, severity: Any, message: str) -> None:
-            if severity > trt.ILogger.WARNING:
+            # Every attribute that a node leaves at its default is a warning to the parser, hundreds in a model.
+            if severity > trt.ILogger.WARNING or "not found in plugin node" in message:
                 log.debug(message)
             elif severity == trt.ILogger.WARNING:
                 log.warning(message)

@@ -87,7 +87,7 @@ def export(
 def _sections(recipe: Path | None, given: dict[str, dict[str, Any]]) -> tuple[NetworkSection, ExportSection]:
     """The recipe's sections with what the command line gives put over them."""
     from dyn2trt.errors import Dyn2trtError
-    from dyn2trt.networks.zoo import NETWORKS
+    from dyn2trt.networks.zoo import NETWORKS, build_network
     from dyn2trt.recipe import load_recipe, recipe_of
 
     network = given["network"]
@@ -101,6 +101,8 @@ def _sections(recipe: Path | None, given: dict[str, dict[str, Any]]) -> tuple[Ne
         raise Dyn2trtError("say what to export: a recipe, or --network NAME (dyn2trt networks lists them)")
     else:
         entry = NETWORKS.get(network["name"])
+        if entry is None and ":" not in network["name"]:
+            build_network(network["name"])  # Raises, and names the nearest.
         base = {"network": {}, "export": {"input_shape": entry.input_shape} if entry is not None else {}}
         if entry is None and given["export"]["input_shape"] is None:
             raise Dyn2trtError("a network of your own has no default input; give --input-shape NxCxHxW")

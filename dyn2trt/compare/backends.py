@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from polygraphy.backend.base import BaseRunner
 from torch import nn
 
+from dyn2trt.blocks.base import Execution
 from dyn2trt.compare.graphs import observed
 from dyn2trt.errors import Dyn2trtError
 from dyn2trt.export.metadata import ExportMetadata
@@ -43,6 +44,11 @@ class Backend(Protocol):
         """
 
 
+def is_onnxruntime_error(error: Exception) -> bool:
+    """Whether ONNX Runtime raised it; its exceptions have no class of their own in common."""
+    return type(error).__module__.startswith("onnxruntime")
+
+
 class TorchBackend:
     """A network in torch on the CPU, masked dense (`dyn2trt.compare.torch_runner`)."""
 
@@ -52,17 +58,16 @@ class TorchBackend:
         import torch
 
         self.name = name
-        self.detail = f"torch {torch.__version__} on the CPU, masked dense, {precision}"
         self._network = network
-        self._gated = metadata.ops != "dense"
+        self._execution: Execution = "dense" if metadata.ops == "dense" else "masked"
+        kind = "ungated" if metadata.ops == "dense" else "masked dense"
+        self.detail = f"torch {torch.__version__} on the CPU, {kind}, {precision}"
 
     def runner(self, feed: Feed, *, forced: bool = False, taps: Sequence[str] = ()) -> BaseRunner:
         from dyn2trt.compare.torch_runner import TorchRunner
 
         gates = len(feed) - 1 if forced else 0
-        return TorchRunner(
-            self._network, name=self.name, gates=gates, taps=taps, execution="masked" if self._gated else "dense"
-        )
+        return TorchRunner(self._network, name=self.name, gates=gates, taps=taps, execution=self._execution)
 
 
 class OnnxRuntimeBackend:
@@ -91,21 +96,22 @@ class OnnxRuntimeBackend:
 
     def runner(self, feed: Feed, *, forced: bool = False, taps: Sequence[str] = ()) -> BaseRunner:
         import onnxruntime
-        from onnxruntime.capi.onnxruntime_pybind11_state import NotImplemented as NoKernel
         from polygraphy.backend.onnxrt import OnnxrtRunner
 
         options = onnxruntime.SessionOptions()
-        options.log_severity_level = 3
+        options.log_severity_level = 4  # what it logs as an error it also raises
         options.intra_op_num_threads = len(os.sched_getaffinity(0))
         graph = observed(self._model, forced=forced, taps=taps)
         try:
             session = onnxruntime.InferenceSession(graph.SerializeToString(), options, providers=self._providers)
-        except NoKernel as error:
+        except Exception as error:
+            if not is_onnxruntime_error(error):
+                raise
             # In fp32 every op that the exporter writes has a kernel everywhere, so a missing one is a fault.
-            if self._metadata.precision == "fp32":
-                raise Dyn2trtError(f"{self.detail} refuses the model: {error}") from error
+            if type(error).__name__ != "NotImplemented" or self._metadata.precision == "fp32":
+                raise Dyn2trtError(f"onnxruntime refuses the model: {error}") from error
             missing = str(error).partition("implementation for ")[2] or str(error)
             raise NotRun(
-                f"{self.detail} has no {self._metadata.precision} kernel for {missing}; export fp32 to compare there"
+                f"it has no {self._metadata.precision} kernel for {missing}; export fp32 to compare there"
             ) from error
         return OnnxrtRunner(session, name=self.name)

@@ -179,23 +179,27 @@ def _compare_backend(
     metadata, options = setting.metadata, setting.options
     try:
         free = free_runs[backend.name] = runs.run(backend.runner(setting.feeds[0]), setting.feeds)
-        forced = None
+        forced, notes = None, []
         if metadata.blocks:
-            runner = backend.runner(setting.forced_feeds[0], forced=True)
-            forced = forced_runs[backend.name] = runs.run(runner, setting.forced_feeds)
-        return _judge(backend, setting, free, forced)
+            try:
+                runner = backend.runner(setting.forced_feeds[0], forced=True)
+                forced = forced_runs[backend.name] = runs.run(runner, setting.forced_feeds)
+            except NotRun as reason:
+                notes.append(f"not run with the reference's masks forced: {reason}")
+        return _judge(backend, setting, free, forced, notes)
     except NotRun as reason:
         return _not_run(backend.name, str(reason), options.required, backend.detail)
     except Dyn2trtError as error:
         return BackendResult(backend.name, backend.detail, causes=(Cause("run", str(error)),))
 
 
-def _judge(backend: Backend, setting: _Setting, free: Iterations, forced: Iterations | None) -> BackendResult:
+def _judge(
+    backend: Backend, setting: _Setting, free: Iterations, forced: Iterations | None, notes: list[str]
+) -> BackendResult:
     metadata, options, allowed = setting.metadata, setting.options, setting.allowed
     free_statistics = _gate_statistics(setting, free)
     free_gates = judge_free_gates(free_statistics, allowed.logits, alone=forced is None)
     forced_gates = judge_forced_gates(_gate_statistics(setting, forced), allowed.logits) if forced else ()
-    seen = not metadata.blocks or bool(free_gates)
     flips = sum(gate.flipped for gate in free_statistics)
     norm, elements = NormCompareFunc(allowed.outputs), runs.elementwise(options.atol, options.rtol)
 
@@ -206,9 +210,10 @@ def _judge(backend: Backend, setting: _Setting, free: Iterations, forced: Iterat
 
     free_outputs = outputs(free, judged=flips == 0)
     forced_outputs = outputs(forced, judged=True) if forced else ()
-    notes = [] if seen else ["its decisions are not known: the plan gives no masks; export with --with-masks"]
+    if metadata.blocks and not free_gates:
+        notes.append("its decisions as they are are not known: the plan gives no masks; export with --with-masks")
     if flips:
-        notes.append(f"{flips} decisions flipped, so outputs as they are are reported, not judged")
+        notes.append(f"{flips} decisions flipped, so the outputs as they are are reported, not judged")
     found = causes(
         free_gates=free_gates, forced_gates=forced_gates, outputs=free_outputs, forced_outputs=forced_outputs
     )
@@ -222,7 +227,7 @@ def _judge(backend: Backend, setting: _Setting, free: Iterations, forced: Iterat
         notes=tuple(notes),
         causes=found,
     )
-    if not options.bisect or not metadata.blocks:
+    if not options.bisect or forced is None:
         return result
     worst = max(forced_outputs, key=lambda output: output.error).worst_image // len(setting.feeds[0][INPUT])
     feed = setting.forced_feeds[worst]

@@ -60,6 +60,8 @@ def _nodes_of(model: ir.Model, block: str) -> Iterator[ir.Node]:
 
 
 def _dense_input(node: ir.Node) -> ir.Value | None:
+    """The node's x; a MaskGather that only makes a site set is given its mask in the place of x."""
     names = [tensor.name for tensor in SCHEMAS[node.op_type].inputs]
-    place = names.index("x") if "x" in names else len(node.inputs)
-    return node.inputs[place] if place < len(node.inputs) else None
+    inputs = dict(zip(names, node.inputs, strict=False))
+    x = inputs.get("x")
+    return None if x is inputs.get("mask") else x

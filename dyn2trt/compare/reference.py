@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import torch
 from torch import nn
 
-from dyn2trt.checkpoint import load_checkpoint
 from dyn2trt.errors import Dyn2trtError
 from dyn2trt.export.metadata import Checkpoint, ExportMetadata
+from dyn2trt.export.recipe_export import make_network
 from dyn2trt.files import sha256
-from dyn2trt.networks.zoo import build_network
+from dyn2trt.recipe import NetworkSection
 
 
 def reference_network(metadata: ExportMetadata, checkpoint: Path | None) -> nn.Module:
@@ -38,12 +37,10 @@ def reference_network(metadata: ExportMetadata, checkpoint: Path | None) -> nn.M
         )
     if wanted is not None and checkpoint is not None:
         _check_sha256(checkpoint, wanted)
-    if metadata.seed is not None:
-        torch.manual_seed(metadata.seed)
-    network = build_network(metadata.network, metadata.options)
-    if checkpoint is not None:
-        load_checkpoint(network, checkpoint)
-    return network.eval()
+    section = NetworkSection(
+        name=metadata.network, options=metadata.options, checkpoint=checkpoint, seed=metadata.seed or 0
+    )
+    return make_network(section)
 
 
 def _check_sha256(checkpoint: Path, wanted: Checkpoint) -> None:

@@ -12,7 +12,7 @@ from polygraphy.comparator import AccuracyResult, Comparator, CompareFunc, Itera
 from polygraphy.exception import PolygraphyException
 from polygraphy.logger import G_LOGGER
 
-from dyn2trt.compare.backends import Feed
+from dyn2trt.compare.backends import Feed, is_onnxruntime_error
 from dyn2trt.compare.tolerances import Tolerances
 from dyn2trt.errors import Dyn2trtError
 
@@ -39,7 +39,9 @@ def run(runner: BaseRunner, feeds: Sequence[Feed]) -> Iterations:
     try:
         with quiet():
             results = Comparator.run([runner], data_loader=[OrderedDict(feed) for feed in feeds])
-    except PolygraphyException as error:
+    except Exception as error:
+        if not isinstance(error, PolygraphyException) and not is_onnxruntime_error(error):
+            raise
         raise Dyn2trtError(f"{runner.name} does not run the model: {error}") from error
     return list(results[runner.name])
 

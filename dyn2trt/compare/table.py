@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TypeVar
 
+from rich import box
 from rich.console import Group, RenderableType
 from rich.markup import escape
 from rich.table import Table
@@ -43,7 +44,7 @@ def render(comparison: Comparison, rows: int | None = ROWS) -> RenderableType:
 def _backend(backend: BackendResult, rows: int | None) -> Iterator[RenderableType]:
     heading = backend.detail or backend.name
     if backend.not_run is not None:
-        yield Text.assemble((heading, "bold"), ": ", ("not run", "yellow"), f", {backend.not_run}")
+        yield Text.assemble((heading, "bold"), ": ", ("not run", "yellow"), f"; {backend.not_run}")
     else:
         yield Text(heading, "bold")
     if backend.gates:
@@ -60,15 +61,12 @@ def _gates(free: Sequence[GateResult], forced: Sequence[GateResult], rows: int |
     sites = sum(gate.statistics.sites for gate in free)
     flipped = sum(gate.statistics.flipped for gate in free)
     own = sum(gate.statistics.flipped for gate in forced)
-    line = f"{len(free)} gates, {sites} decisions: {flipped} flipped as they are"
-    yield Text(f"{line}, {own} with the reference's masks forced" if forced else line)
+    line = f"{len(free)} gates, {sites} decisions: {flipped} flips as they are"
+    yield Text(f"{line}, {own} of their own (the reference's masks forced)" if forced else line)
     pairs = list(zip(free, _or_none(forced, len(free)), strict=True))
     shown = pairs if rows is None else sorted(pairs, key=_badness, reverse=True)[:rows]
-    title = "gates" if len(shown) == len(pairs) else f"gates, the worst {len(shown)} of {len(pairs)}"
-    table = Table(title=title, title_justify="left")
-    table.add_column("block", overflow="fold")
-    for name in ("active", "flipped", "own flips", "agreement", "smallest |logit|", "logits off by", "allowed"):
-        table.add_column(name, justify="right")
+    title = "gates" if len(shown) == len(pairs) else f"the worst {len(shown)} of {len(pairs)} gates"
+    table = _table(title, "block", "active", "flips", "own", "agreement", "margin", "logit error", "allowed")
     for gate, apart in shown:
         statistics, measured = gate.statistics, (apart or gate)
         error = measured.statistics.logit_error
@@ -77,7 +75,7 @@ def _gates(free: Sequence[GateResult], forced: Sequence[GateResult], rows: int |
             f"{statistics.active_reference / statistics.sites:.1%}",
             str(statistics.flipped),
             "" if apart is None else str(apart.statistics.flipped),
-            f"{statistics.agreement:.4%}",
+            f"{statistics.agreement:.3%}",
             f"{statistics.smallest_margin:.2g}",
             "" if error is None else f"{error:.2g}",
             "" if measured.tolerance is None else f"{measured.tolerance:.2g}",
@@ -95,20 +93,26 @@ def _badness(pair: tuple[GateResult, GateResult | None]) -> tuple[bool, int, int
 
 
 def _outputs(free: Sequence[OutputResult], forced: Sequence[OutputResult]) -> Table:
-    table = Table(title="outputs", title_justify="left")
-    for name in ("output", "as it is", "masks forced", "allowed", "largest difference", ""):
-        table.add_column(name, justify="left" if name in ("output", "") else "right")
-    for output, apart in zip(free, _or_none(forced, len(free)), strict=True):
-        judged = [result for result in (output, apart) if result is not None and result.judged]
-        passed = all(result.passed for result in judged)
+    apart = ["masks forced"] if forced else []
+    table = _table("outputs", "output", "as it is", *apart, "allowed", "max |y−r|", "")
+    for output, alone in zip(free, _or_none(forced, len(free)), strict=True):
+        results = [output] if alone is None else [output, alone]
+        passed = all(result.passed for result in results if result.judged)
         table.add_row(
             output.name,
-            f"{output.error:.2g}" if output.judged else f"({output.error:.2g})",
-            "" if apart is None else f"{apart.error:.2g}",
+            *(f"{result.error:.2g}" if result.judged else f"({result.error:.2g})" for result in results),
             f"{output.tolerance:.2g}",
-            f"{(apart or output).max_abs:.2g}",
+            f"{results[-1].max_abs:.2g}",
             Text("ok", "green") if passed else Text("differs", "red"),
         )
+    return table
+
+
+def _table(title: str, first: str, *others: str) -> Table:
+    table = Table(title=title, title_justify="left", title_style="", box=box.SIMPLE_HEAD, padding=0)
+    table.add_column(first, no_wrap=True)
+    for name in others:
+        table.add_column(name, justify="right", no_wrap=True)
     return table
 
 
@@ -119,7 +123,7 @@ def _or_none(items: Sequence[T], count: int) -> Sequence[T | None]:
 def describe(divergence: Divergence) -> str:
     """Say where a backend diverges, in one line."""
     if divergence.where == "nowhere":
-        return f"no gated block diverges (the last one's output is off by {divergence.error:.2g}): look after it"
+        return f"no gated block diverges; what leaves the last one is off by {divergence.error:.2g}"
     place = "in the ungated layers before" if divergence.where == "before" else "in"
     return (
         f"diverges first {place} block {divergence.block}: off by {divergence.error:.2g} ({divergence.tolerance:.2g} "

@@ -75,13 +75,14 @@ def judge_free_gates(
     """Report decisions as they are.
 
     Args:
+        statistics: may be empty, where the candidate shows no decisions.
         alone: nothing was run with forced masks, so judge here what can be: in the first block with a flip, every
             flipped site must have lain within `MARGIN_FACTOR` tolerances of the threshold. Blocks after it see other
             data and are not judged.
     """
     results = []
     first = True
-    for gate, tolerance in zip(statistics, allowed, strict=True):
+    for gate, tolerance in zip(statistics, allowed[: len(statistics)], strict=True):
         passed = True
         if gate.flipped and first:
             first = False

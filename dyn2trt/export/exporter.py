@@ -19,8 +19,8 @@ from dyn2trt.errors import Dyn2trtError
 from dyn2trt.export.metadata import Block, Checkpoint, ExportMetadata, Ops, Precision, read_metadata, write_metadata
 from dyn2trt.export.naming import apply_names
 from dyn2trt.export.surgery import dense_twin, inline_composites, with_mask_outputs
-from dyn2trt.export.trace import trace
-from dyn2trt.files import replacing, sha256
+from dyn2trt.export.trace import STATIC_FLOW, trace
+from dyn2trt.files import check_writable, replacing, sha256
 from dyn2trt.macs import MacReport, count_macs
 from dyn2trt.networks.options import Value
 from dyn2trt.ops.bodies import attach_bodies
@@ -63,6 +63,7 @@ def export_network(
             written.
     """
     _check_arguments(input_shape, precision, ops, with_masks)
+    check_writable(path)
     macs = _count(network, input_shape)
     if not macs.blocks and ops != "dense":
         raise Dyn2trtError(
@@ -125,6 +126,8 @@ def _count(network: nn.Module, input_shape: Sequence[int]) -> MacReport:
     try:
         return count_macs(network, input_shape)
     except RuntimeError as error:
+        if "meta tensor" in str(error):
+            raise Dyn2trtError(f"the network cannot be traced: {STATIC_FLOW} ({error})") from error
         shape = "x".join(map(str, input_shape))
         raise Dyn2trtError(f"the network refuses an input of {shape}: {str(error).splitlines()[0]}") from error
 

@@ -20,6 +20,8 @@ from dyn2trt.export.translation import translation_table
 OPSETS = {"fp32": 20, "fp16": 20, "bf16": 22}
 """Oldest opset whose ops take the precision, and which the bodies are written for: bfloat16 Conv came with 22."""
 
+STATIC_FLOW = "its control flow must not depend on the values of tensors"
+
 
 def trace(
     network: nn.Module,
@@ -50,11 +52,7 @@ def trace(
             )
         except (RuntimeError, ValueError, torch._dynamo.exc.UserError) as error:
             wish = " with a dynamic batch or size" if axes else ""
-            mend = (
-                "export a static shape, or state the network's size_multiple"
-                if axes
-                else "its control flow must not depend on the values of tensors"
-            )
+            mend = "export a static shape, or state the network's size_multiple" if axes else STATIC_FLOW
             raise Dyn2trtError(f"torch cannot trace the network{wish}; {mend} ({_gist(error)})") from error
         exported = torch.onnx.export(
             program,

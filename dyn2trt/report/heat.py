@@ -13,18 +13,18 @@ import numpy.typing as npt
 from PIL import Image
 
 COLOUR_MAP = "inferno"
-BLEND = 0.62
+BLEND = 0.7
 """Weight of the colours over the greyscale photograph."""
-MIN_PIXELS = 320
+MIN_PIXELS = 448
 """Pictures narrower than this are enlarged, by whole factors."""
 
 
 @dataclass(frozen=True)
 class HeatMap:
-    """``values`` float64 [H, W] for one image, from 0 to ``top``, the value where every block is active."""
+    """``values`` float64 [H, W] for one image; where every block is active it is ``full``."""
 
     values: npt.NDArray[np.float64]
-    top: float
+    full: float
 
 
 def heat_map(
@@ -50,12 +50,19 @@ def enlarge(mask: npt.NDArray[np.bool_], size: tuple[int, int]) -> npt.NDArray[n
     return np.asarray(mask[rows[:, None], columns[None, :]])
 
 
-def overlay(photograph: npt.NDArray[np.uint8], heat: HeatMap) -> npt.NDArray[np.uint8]:
-    """Blend the heat map's colours over the photograph, uint8 [H, W, 3], turned to grey."""
-    share = np.clip(heat.values / heat.top if heat.top else heat.values, 0, 1)
+def overlay(photograph: npt.NDArray[np.uint8], heat: HeatMap, top: float) -> npt.NDArray[np.uint8]:
+    """Blend the heat map's colours over the photograph uint8 [H, W, 3], turned to grey; ``top`` is the brightest."""
+    share = np.clip(heat.values / (top or 1.0), 0, 1)
     colours = matplotlib.colormaps[COLOUR_MAP](share)[..., :3] * 255
     grey = np.asarray(Image.fromarray(photograph).convert("L"), dtype=np.float64)[..., None]
     return np.round(BLEND * colours + (1 - BLEND) * grey).astype(np.uint8)
+
+
+def enlarged(photograph: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """Scale a small photograph [H, W, 3] up to `MIN_PIXELS` or somewhat more, so that its heat map has sharp sites."""
+    height, width = photograph.shape[:2]
+    factor = max(1, -(-MIN_PIXELS // width))
+    return np.asarray(Image.fromarray(photograph).resize((width * factor, height * factor), Image.Resampling.BICUBIC))
 
 
 def colour_bar(stops: int = 9) -> str:
@@ -65,10 +72,8 @@ def colour_bar(stops: int = 9) -> str:
 
 
 def as_jpeg(picture: npt.NDArray[np.uint8]) -> bytes:
-    """Encode; small pictures are enlarged so that a browser does not blur them."""
-    factor = max(1, -(-MIN_PIXELS // picture.shape[1]))
     buffer = io.BytesIO()
-    Image.fromarray(picture.repeat(factor, 0).repeat(factor, 1)).save(buffer, "JPEG", quality=88)
+    Image.fromarray(picture).save(buffer, "JPEG", quality=88)
     return buffer.getvalue()
 
 

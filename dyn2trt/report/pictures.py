@@ -10,7 +10,7 @@ import numpy as np
 
 from dyn2trt.bench.activity import executed_macs
 from dyn2trt.export.metadata import Block
-from dyn2trt.report.heat import as_jpeg, heat_map, mask_png, overlay
+from dyn2trt.report.heat import as_jpeg, enlarged, heat_map, mask_png, overlay
 from dyn2trt.report.run_folder import Activity
 
 Weight = Literal["blocks", "macs"]
@@ -35,9 +35,9 @@ class Picture:
     heat: bytes
     """JPEG."""
     most: float
-    """Highest value of the heat map, as a share of its top."""
+    """Highest value of the heat map, as a share of what it is where every block is active."""
     mean: float
-    """Average value of the heat map, as a share of its top."""
+    """Its average, likewise."""
     work: float | None
     """Share of the gated multiply-accumulates that were done for it, halo included."""
     masks: tuple[MaskPicture, ...]
@@ -73,26 +73,29 @@ def gallery(activity: Activity, blocks: Sequence[Block], weight: Weight = "block
         caption = f"Multiply-accumulates of the {count} gated blocks' active sites at each position."
     names = [block.name for block in blocks] if known else [f"gate {i}" for i in range(count)]
     work = _work(activity, blocks) if known else None
-    pictures = []
-    for i in range(min(limit, len(activity.images))):
-        heat = heat_map(activity.masks, i, size, weights)
-        top = heat.top or 1.0
-        pictures.append(
-            Picture(
-                number=i + 1,
-                photograph=as_jpeg(activity.images[i]),
-                heat=as_jpeg(overlay(activity.images[i], heat)),
-                most=float(heat.values.max() / top),
-                mean=float(heat.values.mean() / top),
-                work=None if work is None else float(work[i]),
-                masks=tuple(
-                    MaskPicture(name, mask_png(mask[i, 0]), float(mask[i].mean()))
-                    for name, mask in zip(names, activity.masks, strict=True)
-                ),
-            )
+    shown = range(min(limit, len(activity.images)))
+    photographs = [enlarged(activity.images[i]) for i in shown]
+    heats = [heat_map(activity.masks, i, photographs[i].shape[:2], weights) for i in shown]
+    # One scale for all pictures, up to what occurs: few networks use all blocks anywhere.
+    top = max((float(heat.values.max()) for heat in heats), default=0.0)
+    pictures = tuple(
+        Picture(
+            number=i + 1,
+            photograph=as_jpeg(photographs[i]),
+            heat=as_jpeg(overlay(photographs[i], heats[i], top)),
+            most=float(heats[i].values.max() / (heats[i].full or 1.0)),
+            mean=float(heats[i].values.mean() / (heats[i].full or 1.0)),
+            work=None if work is None else float(work[i]),
+            masks=tuple(
+                MaskPicture(name, mask_png(mask[i, 0]), float(mask[i].mean()))
+                for name, mask in zip(names, activity.masks, strict=True)
+            ),
         )
-    ends = ("0 blocks", f"all {count}") if weights is None else ("no work", "all of it")
-    return Gallery(tuple(pictures), max(0, len(activity.images) - limit), *ends, caption)
+        for i in shown
+    )
+    full = heats[0].full if heats else 1.0
+    high = f"{top:.0f} of {count} blocks" if weights is None else f"{top / (full or 1.0):.0%} of the work"
+    return Gallery(pictures, len(activity.images) - len(pictures), "0", high, caption)
 
 
 def _work(activity: Activity, blocks: Sequence[Block]) -> np.ndarray:

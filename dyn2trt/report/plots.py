@@ -75,7 +75,7 @@ def _draw_latency(axes: Any, batch: Batch, activity: Activity | None, narrow: bo
             marker=marks[pattern],
             markersize=5,
             elinewidth=1,
-            label=f"sparse, {pattern}",
+            label=pattern if narrow else f"sparse, {pattern}",
         )
     # One crossing is marked, the realistic pattern's where it was measured; the table has them all.
     for crossing in batch.break_even[:1]:
@@ -103,7 +103,7 @@ def _draw_latency(axes: Any, batch: Batch, activity: Activity | None, narrow: bo
             markeredgewidth=1.5,
             color=INKS["sparse"],
             zorder=5,
-            label=f"sparse, own activity ({activity.ratio:.0%})",
+            label=f"own masks ({activity.ratio:.0%})" if narrow else f"sparse, own masks ({activity.ratio:.0%})",
         )
     axes.set_xlim(0, 1.02)
     axes.set_ylim(bottom=0)
@@ -138,14 +138,8 @@ def _draw_activity(axes: Any, activity: Activity, narrow: bool) -> None:
 
 
 def _legend(axes: Any, columns: int) -> None:
-    axes.legend(
-        loc="lower left",
-        bbox_to_anchor=(0, 1.0),
-        ncols=columns,
-        borderaxespad=0.2,
-        handlelength=1.6,
-        columnspacing=1.2,
-        fontsize=10,
+    axes.figure.legend(
+        loc="outside upper left", ncols=columns, borderaxespad=0.2, handlelength=2.2, columnspacing=1.4, fontsize=10
     )
 
 

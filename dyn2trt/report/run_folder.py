@@ -92,13 +92,11 @@ def _activity(file: Path) -> Activity | None:
             masks = tuple(arrays[f"{MASK_PREFIX}{i}"].astype(np.bool_) for i in range(count))
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise Dyn2trtError(f"cannot read {file}: {error}; write it again with dyn2trt bench") from error
-    if (
-        images.dtype != np.uint8
-        or images.ndim != 4
-        or images.shape[3] != 3
-        or any(len(m) != len(images) for m in masks)
-    ):
+    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] != 3:
         raise Dyn2trtError(f"{file} holds images {images.dtype} {list(images.shape)}, expected uint8 [K, H, W, 3]")
+    if counts := {len(mask) for mask in masks} - {len(images)}:
+        came = ", ".join(map(str, sorted(counts)))
+        raise Dyn2trtError(f"{file} holds masks of {came} images, but {len(images)} pictures; write it again")
     return Activity(images, masks)
 
 

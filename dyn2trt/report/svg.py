@@ -62,6 +62,8 @@ STYLE: Any = {
     "xtick.color": INKS["muted"],
     "ytick.color": INKS["muted"],
     "xtick.major.size": 0,
+    "xtick.major.pad": 7,
+    "ytick.major.pad": 5,
     "ytick.major.size": 0,
     "legend.frameon": False,
     "figure.facecolor": "none",

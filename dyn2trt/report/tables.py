@@ -12,7 +12,9 @@ from dyn2trt.bench.summary import break_even_text, interval_cell, latency_cells,
 
 @dataclass(frozen=True)
 class Table:
-    """``text`` columns, from the left, hold words; the others numbers, which align at the right."""
+    """Captions say what the figures are of.
+
+    ``text`` columns, from the left, hold words; the others numbers, which align at the right."""
 
     caption: str
     head: tuple[str, ...]
@@ -54,8 +56,7 @@ def block_table(record: Record) -> Table:
         for block in record.blocks
     )
     head = ("block", "op", "active", "dense ms", "sparse ms", "speed-up (95 % interval)")
-    slower = tuple(i for i, block in enumerate(record.blocks) if block.speedup.high < 1)
-    return Table("Each gated block alone, with its gate, on the first image", head, rows, text=2, failed=slower)
+    return Table("Each gated block alone, with its gate, on the first image", head, rows, text=2)
 
 
 def activity_table(record: Record) -> Table:
@@ -80,11 +81,13 @@ def memory_table(record: Record) -> Table:
     for memory in record.memory:
         rows.append((memory.name, *map(_mebibytes, _memory_values(record, memory))))
     head = (
-        ("network", "device, after the first run", "of it for activations")
+        ("network", "device memory taken", "of it for activations")
         if record.mode.backend == "tensorrt"
         else ("network", "peak resident", "of it before the model is loaded")
     )
-    return Table("Memory", head, tuple(rows))
+    batch = record.batches[0].batch
+    where = "on the GPU" if record.mode.backend == "tensorrt" else "of a fresh process"
+    return Table(f"Memory {where}, after one run of batch {batch}", head, tuple(rows))
 
 
 def _memory_values(record: Record, memory: Any) -> tuple[int | None, int | None]:

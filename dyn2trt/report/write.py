@@ -192,7 +192,7 @@ def _facts(run: RunFolder) -> list[Fact]:
     if run.benches:
         record = run.benches[0]
         batch = record.batches[0]
-        facts.append(Fact(f"{batch.speedup.value:.2f}×", f"sparse over dense at own activity, {_backend(record)}"))
+        facts.append(Fact(f"{batch.speedup.value:.2f}×", f"as fast as dense with its own masks, {_backend(record)}"))
         if batch.break_even:
             first = batch.break_even[0]
             value = f"{first.ratio:.0%}" if first.ratio is not None else first.outcome

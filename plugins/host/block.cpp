@@ -375,14 +375,7 @@ void warp_meeting(unsigned mask, Place place, const void* in, void* out, void (*
   if ((mask & ~present) != 0) kernel_error("%s with mask %08x names lanes that do not exist", place.operation, mask);
   auto& open = s.meetings[static_cast<std::size_t>(self / 32)];
   std::size_t at = 0;
-  while (at < open.size() && open[at].lanes.mask != mask) {
-    if ((open[at].lanes.mask & (1u << lane)) != 0) {
-      kernel_error("%s (%s:%d) with mask %08x while other lanes wait for it at %s (%s:%d) with mask %08x",
-                   place.operation, place.file, place.line, mask, open[at].place.operation, open[at].place.file,
-                   open[at].place.line, open[at].lanes.mask);
-    }
-    ++at;
-  }
+  while (at < open.size() && open[at].lanes.mask != mask) ++at;
   if (at == open.size()) {
     Meeting fresh{};
     fresh.place = place;

@@ -47,11 +47,11 @@ DYN2TRT_API int dyn2trt_host_gathered_gemm(const Dyn2trtHostGemm* test) {
   }
   p.depthwise_weight = test->depthwise_weight;
   p.depthwise_bias = test->depthwise_bias;
-  p.depthwise_activation = test->depthwise_activation;
+  p.depthwise_activation = dyn2trt::activation_of(test->depthwise_activation);
   p.weight = test->weight;
   p.bias = test->bias;
-  p.activation = test->activation;
-  p.out_activation = test->out_activation;
+  p.activation = dyn2trt::activation_of(test->activation);
+  p.out_activation = dyn2trt::activation_of(test->out_activation);
 
   std::vector<float> partial;
   std::vector<int> arrivals;
