@@ -13,21 +13,24 @@ FACTOR = 4.0
 
 @dataclass
 class DivergenceGuard:
-    """Watches the task's loss: it must be finite, and may not rise far above where it began.
+    """Watches the task's loss: it must be finite, and may not rise far above what an untrained network gives.
 
     Attributes:
-        first: the mean of the first `WINDOW` losses, once there are as many.
+        blind: the loss of outputs that are zero everywhere, which do without the image.
+        reference: the mean of the first `WINDOW` losses or ``blind``, whichever is more, once there are as many. A
+            network that is fine-tuned begins below ``blind`` and may rise to it while its gates close.
         recent: the latest losses, at most `WINDOW`.
     """
 
-    first: float | None = None
+    blind: float = 0.0
+    reference: float | None = None
     recent: list[float] = field(default_factory=list)
 
     def watch(self, loss: float, *, epoch: int, step: int, learning_rate: float) -> None:
         """Take note of one step's loss.
 
         Raises:
-            Dyn2trtError: it is NaN or infinite, or the mean of the last steps is `FACTOR` times that of the first.
+            Dyn2trtError: it is NaN or infinite, or the mean of the last steps is `FACTOR` times the reference.
         """
         where = f"in epoch {epoch + 1}, step {step + 1}, at a learning rate of {learning_rate:.3g}"
         mend = "lower train.learning_rate or lengthen train.warmup"
@@ -37,7 +40,9 @@ class DivergenceGuard:
         if len(self.recent) < WINDOW:
             return
         mean = sum(self.recent) / WINDOW
-        if self.first is None:
-            self.first = mean
-        if mean > FACTOR * self.first:
-            raise Dyn2trtError(f"training diverges: the loss rose from {self.first:.3g} to {mean:.3g} {where}; {mend}")
+        if self.reference is None:
+            self.reference = max(mean, self.blind)
+        if mean > FACTOR * self.reference:
+            raise Dyn2trtError(
+                f"training diverges: the loss rose from {self.reference:.3g} to {mean:.3g} {where}; {mend}"
+            )

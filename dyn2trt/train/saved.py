@@ -29,13 +29,13 @@ class Progress:
     Attributes:
         epochs: number of epochs done.
         best: the main score of the best epoch so far, None before the first that counts.
-        first_loss: what the divergence guard compares with, None while training is too short for it.
+        reference_loss: what the divergence guard compares with, None while training is too short for it.
         seconds: time spent in epochs, all processes' interruptions left out.
     """
 
     epochs: int = 0
     best: float | None = None
-    first_loss: float | None = None
+    reference_loss: float | None = None
     seconds: float = 0.0
 
 

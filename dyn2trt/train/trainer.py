@@ -23,7 +23,7 @@ from dyn2trt.files import replacing, write_text
 from dyn2trt.gates import record_decisions, set_gumbel
 from dyn2trt.macs import MacReport, count_macs
 from dyn2trt.recipe import Recipe, TrainSection
-from dyn2trt.tasks.task import Task, make_task
+from dyn2trt.tasks.task import Outputs, Task, make_task
 from dyn2trt.train import saved
 from dyn2trt.train.batches import GlobalBatches, evaluation_loader, training_loader
 from dyn2trt.train.batchnorm import share_batchnorm
@@ -35,7 +35,7 @@ from dyn2trt.train.logs import EpochLog, TensorBoardLog
 from dyn2trt.train.precision import autocast, keep_gates_in_fp32, make_scaler
 from dyn2trt.train.processes import Process, summed, wait_for_all
 from dyn2trt.train.schedule import moment
-from dyn2trt.train.start import load_start, seeded_network
+from dyn2trt.train.start import load_start, open_gates, seeded_network
 
 _NO_EFFECT_ON_WEIGHTS = {"data", "workers", "pictures"}
 _MEANS = ("loss_task", "loss_network", "loss_lower", "loss_upper", "executed")
@@ -115,6 +115,7 @@ class _Trainer:
         self.criterion = None
         if settings.budget is None:
             set_execution(self.network, "dense")
+            open_gates(self.network)  # so that the checkpoint means the same to whoever runs its gates
             for _, block in gated_blocks(self.network):
                 assert block.masker is not None
                 block.masker.requires_grad_(False)
@@ -140,7 +141,7 @@ class _Trainer:
         wait_for_all()  # nobody may write before all have looked
         if last.exists() and not restart:
             self.progress = saved.resume(last, self.network, self.optimizer, self.scaler, self._identity())
-            self.guard = DivergenceGuard(first=self.progress.first_loss)
+            self.guard = DivergenceGuard(reference=self.progress.reference_loss)
 
     def run(self, board: TensorBoardLog | None) -> None:
         """Train the epochs that are left."""
@@ -210,6 +211,8 @@ class _Trainer:
         with record_decisions(self.network) as decisions, autocast(self.device, self.settings.precision):
             outputs = self.wrapped(images)
         task_loss = self.task.loss(outputs, target)
+        if self.guard.blind == 0:
+            self.guard.blind = self.task.loss(_zeros_like(outputs), target).item()
         values = [task_loss.detach().double()]
         total = task_loss
         if self.criterion is not None:
@@ -234,7 +237,7 @@ class _Trainer:
             self.progress,
             epochs=epoch + 1,
             best=score if better else best,
-            first_loss=self.guard.first,
+            reference_loss=self.guard.reference,
             seconds=self.progress.seconds + seconds,
         )
         if self.process.writes:
@@ -286,6 +289,12 @@ class _Trainer:
             "validation": outcome.validation.as_dict(),
             "test": outcome.test.as_dict() if outcome.test else None,
         }
+
+
+def _zeros_like(outputs: Outputs) -> Outputs:
+    if isinstance(outputs, Tensor):
+        return torch.zeros_like(outputs)
+    return tuple(torch.zeros_like(output) for output in outputs)
 
 
 def _optimizer(network: nn.Module, settings: TrainSection) -> torch.optim.Optimizer:
