@@ -11,6 +11,7 @@ from typing import Any
 
 from dyn2trt.errors import Dyn2trtError
 from dyn2trt.files import sha256
+from dyn2trt.ops.schema import DOMAIN, VERSION
 
 ENVIRONMENT = "DYN2TRT_PLUGIN_LIBRARY"
 PATTERN = "libdyn2trt_tensorrt*.so"
@@ -43,10 +44,10 @@ class PluginLibrary:
 
 
 def find_plugin_library(tensorrt_major: int | None = None) -> Path | None:
-    """Return the library for a major version of TensorRT, the newest of any when it is None; None if there is none.
+    """Return the library for a major version of TensorRT, of any when it is None; None if there is none.
 
-    Looks at the environment variable DYN2TRT_PLUGIN_LIBRARY, then inside the installed package, then under ``build/``
-    of a source checkout.
+    The environment variable DYN2TRT_PLUGIN_LIBRARY names it. Otherwise it is the newest one inside the installed
+    package or under ``build/`` of a source checkout, so that building it again is enough.
 
     Raises:
         Dyn2trtError: the environment variable names no file.
@@ -56,12 +57,13 @@ def find_plugin_library(tensorrt_major: int | None = None) -> Path | None:
             raise Dyn2trtError(f"{ENVIRONMENT} is {named}, which is no file; correct or unset it")
         return Path(named).resolve()
     package = Path(__file__).resolve().parent
-    installed = Path(sysconfig.get_path("platlib")) / "dyn2trt"
     pattern = PATTERN if tensorrt_major is None else PATTERN.replace("*", str(tensorrt_major))
-    for folder, depth in ((package, "lib/"), (installed, "lib/"), (package.parent / "build", "**/")):
-        if found := sorted(folder.glob(depth + pattern), key=lambda path: path.stat().st_mtime):
-            return found[-1]
-    return None
+    found = [
+        *package.glob(f"lib/{pattern}"),
+        *Path(sysconfig.get_path("platlib"), "dyn2trt").glob(f"lib/{pattern}"),
+        *package.parent.glob(f"build/**/{pattern}"),
+    ]
+    return max(found, key=lambda path: path.stat().st_mtime, default=None)
 
 
 def describe_library(path: Path) -> PluginLibrary:
@@ -95,7 +97,8 @@ def load_plugin_library(registry: Any, path: Path | None = None) -> PluginLibrar
         What was loaded, None when no library was found.
 
     Raises:
-        Dyn2trtError: it is no plugin library, was compiled for another major version of TensorRT, or does not load.
+        Dyn2trtError: it is no plugin library, was compiled for another major version of TensorRT, implements another
+            version of the op contract, or does not load.
     """
     from dyn2trt.build.trt import captured, flavour, import_tensorrt, reasons, version_tuple
 
@@ -112,6 +115,11 @@ def load_plugin_library(registry: Any, path: Path | None = None) -> PluginLibrar
             f"{path} was compiled for TensorRT {library.tensorrt}, this is TensorRT {trt.__version__}, and the plugin "
             f"registry differs between major versions; build it again with this version's headers: {BUILD_COMMAND}"
         )
+    if library.contract != str(VERSION):
+        raise Dyn2trtError(
+            f"{path} implements version {library.contract} of the op contract, this dyn2trt version {VERSION}; build "
+            f"it again: {BUILD_COMMAND}"
+        )
     if path not in _loaded:
         with captured() as lines:
             handle = registry.load_library(str(path))
@@ -127,4 +135,4 @@ def load_plugin_library(registry: Any, path: Path | None = None) -> PluginLibrar
 
 def _registered_elsewhere(registry: Any) -> bool:
     """Whether somebody else in this process, like Polygraphy's --plugins, has brought our creators in."""
-    return any(getattr(creator, "plugin_namespace", "") == "dyn2trt" for creator in registry.all_creators)
+    return any(getattr(creator, "plugin_namespace", "") == DOMAIN for creator in registry.all_creators)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -10,6 +11,8 @@ import core_host
 import plugin_host
 import pytest
 from tensorrt_on_cpu import harness
+
+from dyn2trt import plugin_library
 
 
 @pytest.fixture
@@ -36,3 +39,15 @@ def host_plugins_path(host_core_path: Path) -> Path:
     if reason := plugin_host.why_not():
         pytest.skip(reason)
     return plugin_host.build_library(host_core_path)
+
+
+@pytest.fixture
+def host_plugins(
+    tensorrt_on_cpu: ModuleType, host_plugins_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Path]:
+    """The library of `host_plugins_path` is the one that dyn2trt finds, and unloaded from TensorRT after the test."""
+    monkeypatch.setenv(plugin_library.ENVIRONMENT, str(host_plugins_path))
+    yield host_plugins_path
+    for handle in plugin_library._loaded.values():
+        tensorrt_on_cpu.get_plugin_registry().deregister_library(handle)
+    plugin_library._loaded.clear()

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import ctypes
 from dataclasses import dataclass
 
 import torch
-from host_gemm import ACTIVATIONS, DTYPES, Dense, Geometry, HostGemm, Memory, SiteSet, run
+from host_gemm import ACTIVATIONS, DTYPES, HostGemm, Memory, run
 from torch import Tensor
 from torch.nn import functional
+
+from dyn2trt.ops.core_library import Dense, Geometry, SiteSet
 
 
 @dataclass(frozen=True)
@@ -85,18 +88,16 @@ def to_rows(x: Tensor, slots: Tensor) -> Tensor:
     return rows
 
 
-def put_dense(memory: Memory, x: Tensor, layout: str) -> tuple[Dense, int, Tensor]:
-    """x [n, c, h, w] in a layout: the C struct, the address, and the stored tensor as a view of shape [n, h, w, c]."""
+def put_dense(memory: Memory, x: Tensor, layout: str) -> Dense:
+    """x [n, c, h, w] in guarded memory, in a layout; get_dense() reads it back."""
     n, c, h, w = x.shape
     if layout == "nchw":
-        address = memory.put(x)
-        return Dense(address, n, c, h, w, c * h * w, h * w, w, 1, 0), address, x
+        return Dense(memory.put(x), n, c, h, w, c * h * w, h * w, w, 1, 0)
     pixels = x.permute(0, 2, 3, 1)
     pitch = c if layout == "nhwc" else (c + 7) // 8 * 8 + 8
     stored = torch.full((n, h, w, pitch), float("nan"), dtype=x.dtype)
     stored[..., :c] = pixels
-    address = memory.put(stored)
-    return Dense(address, n, c, h, w, h * w * pitch, 1, w * pitch, pitch, 1), address, stored
+    return Dense(memory.put(stored), n, c, h, w, h * w * pitch, 1, w * pitch, pitch, 1)
 
 
 def get_dense(memory: Memory, address: int, channels: int, layout: str) -> Tensor:
@@ -108,8 +109,34 @@ def relative_error(y: Tensor, reference: Tensor) -> float:
     return float((y.double() - reference).norm() / reference.norm().clamp_min(1e-30))
 
 
-def check(library: object, case: Case) -> None:
-    """Runs the kernel and compares: rows and positions in use with the reference, all others with what was there."""
+@dataclass
+class Problem:
+    """A case in the host library's memory, and what its result should be."""
+
+    case: Case
+    memory: Memory
+    test: HostGemm
+    mask: Tensor  # [n, h, w], of the output set
+    out_slots: Tensor
+    before: Tensor | None  # y as it was, [n, c, h, w]
+    reference: Tensor  # float64 [rows in use, cols], in the order of mask
+    framework: Tensor  # the same by torch at the case's precision
+
+    def result(self) -> Tensor:
+        """Rows in use in the order of mask, after checks that nothing else was written."""
+        case, mask = self.case, self.mask
+        if self.before is None:
+            rows = self.memory.get(self.test.rows_out)
+            used = torch.zeros(mask.numel(), dtype=torch.bool)
+            used[self.out_slots[self.out_slots >= 0].long()] = True
+            assert rows[~used].isnan().all(), "rows beyond count are not written"
+            return rows[self.out_slots[mask.flatten()].long()]
+        after = get_dense(self.memory, self.test.y.data, case.cols, case.out).permute(0, 2, 3, 1)
+        assert torch.equal(after[~mask], self.before.permute(0, 2, 3, 1)[~mask]), "idle positions are not written"
+        return after[mask]
+
+
+def prepare(library: ctypes.CDLL, case: Case) -> Problem:
     generator = torch.Generator().manual_seed(case.seed)
 
     def random(*shape: int, scale: float = 1.0) -> Tensor:
@@ -124,14 +151,12 @@ def check(library: object, case: Case) -> None:
     taps = 1 if case.depthwise else k
     weight, bias = random(cols, taps, taps, c, scale=(taps * taps * c) ** -0.5), random(cols)
     residual = random(n, cols, h, w) if case.residual else None
-    in_mask = torch.rand(case.input_grid, generator=generator) < 0.8
-    if case.source == "rows":
-        in_mask = mask
-    in_sites, in_slots, _ = site_set(in_mask, generator)
+    in_mask, in_slots = mask, out_slots
+    if case.source != "rows":
+        in_mask = torch.rand(case.input_grid, generator=generator) < 0.8
+        _, in_slots, _ = site_set(in_mask, generator)
     if case.source in ("rows", "slots"):
         x = torch.where(in_mask[:, None], x, torch.zeros((), dtype=case.dtype))
-    if case.source == "rows":
-        in_slots = out_slots
 
     def dense(dtype: torch.dtype) -> Tensor:
         y = x.to(dtype)
@@ -142,10 +167,8 @@ def check(library: object, case: Case) -> None:
             y, geometry = activate(y, "relu6"), {}
         y = functional.conv2d(y, weight.to(dtype).permute(0, 3, 1, 2), bias.to(dtype), **geometry)
         y = activate(y, case.activation)
-        return y if residual is None else activate(y + residual.to(dtype), case.out_activation)
-
-    reference = dense(torch.float64).permute(0, 2, 3, 1)[mask]
-    framework = dense(case.dtype).permute(0, 2, 3, 1)[mask]
+        y = y if residual is None else activate(y + residual.to(dtype), case.out_activation)
+        return y.permute(0, 2, 3, 1)[mask]
 
     memory = Memory(library)
     test = HostGemm(dtype=DTYPES[case.dtype], tf32=case.tf32, tile=case.tile, channels=c, cols=cols)
@@ -155,37 +178,51 @@ def check(library: object, case: Case) -> None:
     if case.source in ("rows", "slots"):
         test.rows = memory.put(to_rows(x, in_slots))
     else:
-        test.x, *_ = put_dense(memory, x, case.source)
+        test.x = put_dense(memory, x, case.source)
     if case.depthwise:
         test.depthwise_weight, test.depthwise_bias = memory.put(depthwise_weight), memory.put(depthwise_bias)
         test.depthwise_activation = ACTIVATIONS["relu6"]
     test.weight, test.bias = memory.put(weight), memory.put(bias)
     test.activation, test.out_activation = ACTIVATIONS[case.activation], ACTIVATIONS[case.out_activation]
     test.split = case.split
+    before = None
     if case.out == "rows":
         test.rows_out = memory.poisoned((n * h * w, cols), case.dtype)
     else:
         before = random(n, cols, h, w)
-        test.y, y_address, _ = put_dense(memory, before, case.out)
+        test.y = put_dense(memory, before, case.out)
         if residual is not None:
-            test.residual, *_ = put_dense(memory, residual, case.out)
+            test.residual = put_dense(memory, residual, case.out)
+    return Problem(case, memory, test, mask, out_slots, before, dense(torch.float64), dense(case.dtype))
 
-    run(library, test)
 
-    if case.out == "rows":
-        rows = memory.get(test.rows_out)
-        used = torch.zeros(n * h * w, dtype=torch.bool)
-        used[out_slots[out_slots >= 0].long()] = True
-        assert rows[~used].isnan().all(), "rows beyond count are not written"
-        y = rows[out_slots[mask.flatten()].long()]
-    else:
-        after = get_dense(memory, y_address, cols, case.out).permute(0, 2, 3, 1)
-        assert torch.equal(after[~mask], before.permute(0, 2, 3, 1)[~mask]), "idle positions are not written"
-        y = after[mask]
-    memory.close()
+def check(library: ctypes.CDLL, case: Case) -> Tensor:
+    """Runs the kernel and compares: rows and positions in use with the reference, all others with what was there."""
+    problem = prepare(library, case)
+    run(library, problem.test)
+    y = problem.result()
+    problem.memory.close()
     if case.dtype == torch.float32:
         allowed = 1e-3 if case.tf32 else 1e-5
     else:
-        allowed = 2 * relative_error(framework, reference)
-    error = relative_error(y, reference) if mask.any() else 0.0
+        allowed = 2 * relative_error(problem.framework, problem.reference)
+    error = relative_error(y, problem.reference) if len(y) else 0.0
     assert error <= allowed, f"relative error {error:.3g}, allowed {allowed:.3g}"
+    return y
+
+
+def check_untrusted(library: ctypes.CDLL, case: Case) -> None:
+    """Sites, slots and counts are garbage: the kernel ends and leaves everything but its output as it was."""
+    problem = prepare(library, case)
+    generator = torch.Generator().manual_seed(case.seed)
+    memory, test = problem.memory, problem.test
+    for address in filter(None, (test.output.sites, test.output.count, test.input.slots)):
+        tensor = memory.get(address)
+        wild = torch.randint(-(2**31), 2**31 - 1, tensor.shape, generator=generator).int()
+        near = torch.randint(-3, tensor.numel() + 3, tensor.shape, generator=generator).int()
+        ends = torch.tensor([-1, tensor.numel() - 1, tensor.numel(), 2**31 - 1, -(2**31)]).int()
+        garbage = torch.where(torch.rand(tensor.shape, generator=generator) < 0.5, wild, near)
+        garbage[: len(ends)] = ends[: len(garbage)]
+        memory.overwrite(address, garbage)
+    run(library, test)
+    memory.close()

@@ -3,38 +3,14 @@
 from __future__ import annotations
 
 import ctypes
-from ctypes import POINTER, Structure, c_int32, c_int64, c_void_p
+from ctypes import POINTER, Structure, c_int32, c_void_p
 
 import torch
 
+from dyn2trt.ops.core_library import Dense, Geometry, SiteSet
+
 DTYPES = {torch.float32: 0, torch.float16: 1, torch.bfloat16: 2}
 ACTIVATIONS = {"none": 0, "relu": 1, "relu6": 2, "hard_swish": 3}
-
-
-class Dense(Structure):
-    _fields_ = (
-        ("data", c_void_p),
-        *((name, c_int32) for name in ("n", "c", "h", "w")),
-        *((f"stride_{name}", c_int64) for name in "nchw"),
-        ("layout", c_int32),
-    )
-
-
-class Geometry(Structure):
-    _fields_ = tuple(
-        (name, c_int32)
-        for name in (
-            *("kernel_h", "kernel_w", "stride_h", "stride_w"),
-            *("pad_top", "pad_left", "pad_bottom", "pad_right", "dilation_h", "dilation_w"),
-        )
-    )
-
-
-class SiteSet(Structure):
-    _fields_ = (
-        *((name, c_void_p) for name in ("sites", "slots", "count")),
-        *((name, c_int32) for name in ("n", "h", "w")),
-    )
 
 
 class HostGemm(Structure):
@@ -88,6 +64,9 @@ class Memory:
         tensor = next(t for a, t in self.buffers if a == address).clone()
         ctypes.memmove(tensor.data_ptr(), address, tensor.nbytes)
         return tensor
+
+    def overwrite(self, address: int, tensor: torch.Tensor) -> None:
+        ctypes.memmove(address, tensor.contiguous().data_ptr(), tensor.nbytes)
 
     def close(self) -> None:
         broken = [tuple(t.shape) for a, t in self.buffers if not self.library.dyn2trt_host_intact(a)]

@@ -34,7 +34,7 @@ from dyn2trt.files import sha256, write_text
 from dyn2trt.ops.bodies import attach_bodies
 from dyn2trt.recipe import Recipe
 
-QUICK = Budget(warmup=1, min_rounds=4, max_rounds=4, seconds=0)
+QUICK = Budget(warmup=1, min_rounds=6, max_rounds=6, seconds=0)
 
 
 @pytest.fixture(scope="module")
@@ -153,7 +153,7 @@ def test_a_benchmark_measures_everything_and_reads_back(path: Path, tmp_path: Pa
     assert [batch.batch for batch in record.batches] == [1, 3]
     for batch in record.batches:
         assert [(p.pattern, p.ratio) for p in batch.sweep] == [(n, r) for n in PATTERNS for r in (0.0, 0.5, 1.0)]
-        assert {batch.dense.samples, batch.sparse.samples, *(p.latency.samples for p in batch.sweep)} == {4}
+        assert {batch.dense.samples, batch.sparse.samples, *(p.latency.samples for p in batch.sweep)} == {6}
         assert [crossing.pattern for crossing in batch.break_even] == list(PATTERNS)
         assert batch.dense.throughput == pytest.approx(1e3 * batch.batch / batch.dense.median_ms)
     assert record.activity is not None
@@ -225,6 +225,8 @@ def test_options_come_from_the_command_line_then_the_recipe_then_the_defaults() 
     assert (options.batch_sizes, options.ratios) == ((2, 8), (0.5,))
     assert (options.budget.warmup, options.budget.min_rounds, options.budget.seconds) == (0, 7, 3.0)
     assert options_of(None) == BenchOptions()
+    with pytest.raises(Dyn2trtError, match="needs at least 6 rounds, not 5"):
+        options_of(None, iterations=5)
     assert options_of(wanted, active_ratios="none").ratios == ()
     assert options_of(None, iterations=5000).budget.max_rounds == 5000
     given = {"images": None, "mean": None, "std": "1,2,3", "seed": None}
@@ -267,7 +269,7 @@ def command(*words: str):
 def test_the_command_writes_the_record_and_the_masks(path: Path, tmp_path: Path) -> None:
     output, masks = tmp_path / "b.json", tmp_path / "activity.npz"
     done = command(
-        str(path), "-o", str(output), "--seconds", "0", "--iterations", "2", "--warmup", "0", "--active-ratios", "0.5",
+        str(path), "-o", str(output), "--seconds", "0", "--iterations", "6", "--warmup", "0", "--active-ratios", "0.5",
         "--images", "noise:3", "--save-activity", str(masks), "--threads", "1", "--json",
     )  # fmt: skip
     assert done.exit_code == 0, done.output
@@ -280,10 +282,20 @@ def test_the_command_writes_the_record_and_the_masks(path: Path, tmp_path: Path)
 
 
 def test_the_command_prints_tables_and_the_verdict(path: Path, tmp_path: Path) -> None:
-    done = command(str(path), "-o", str(tmp_path / "b.json"), "--seconds", "0", "--iterations", "2", "--threads", "1")
+    done = command(str(path), "-o", str(tmp_path / "b.json"), "--seconds", "0", "--iterations", "6", "--threads", "1")
     assert done.exit_code == 0, done.output
     assert "Break-even with blobs" in done.stdout
     assert "ecommended" in done.stdout
+
+
+def test_an_unwritable_record_is_found_before_the_work(path: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    done = command(str(path), "-o", str(tmp_path / "file" / "b.json"), "--images", "no such images")
+    assert isinstance(done.exception, Dyn2trtError)
+    assert "no such file or folder: no such images" in str(done.exception)
+    done = command(str(path), "-o", str(tmp_path / "file" / "b.json"), "--seconds", "9999")
+    assert isinstance(done.exception, Dyn2trtError)
+    assert "cannot write" in str(done.exception)
 
 
 @pytest.mark.parametrize(

@@ -314,3 +314,32 @@ def test_a_dense_twin_on_the_gpu_computes_what_onnx_runtime_computes(tmp_path: P
                 assert np.linalg.norm(value - wanted[name]) <= 1e-5 * np.linalg.norm(wanted[name])
             assert 0 < runner.time({"x": x}) < 1
             runner.close()
+
+
+@pytest.mark.tensorrt
+@pytest.mark.usefixtures("tensorrt_on_cpu")
+def test_plans_that_are_missing_are_built_for_the_batches_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of the dense twin, which needs no plugin library."""
+    import onnx
+    from handmade_model import Handmade
+
+    from dyn2trt.bench.measure import BenchOptions
+    from dyn2trt.bench.plans import with_plans
+    from dyn2trt.build.passport import read_passport
+    from dyn2trt.ops.bodies import attach_bodies
+
+    monkeypatch.setattr(tensorrt_session, "import_pycuda", lambda: None)
+    path = tmp_path / "model.onnx"
+    onnx.save(attach_bodies(Handmade().proto()), path)
+    given = {"sparse": tmp_path / "own.plan", "dense": None, "forced": None}
+    lines: list[str] = []
+    options = with_plans(
+        BenchOptions(batch_sizes=(1, 4), ratios=()), path, given, tmp_path / "plans", (12, 10), lines.append
+    )
+    plans = dict(options.plans)
+    assert plans == {"sparse": tmp_path / "own.plan", "dense": tmp_path / "plans" / "dense.plan"}
+    assert lines == ["building the dense plan"]
+    profile = read_passport(plans["dense"]).profiles["x"]
+    assert (profile.min, profile.opt, profile.max) == ((1, 3, 12, 10), (4, 3, 12, 10), (4, 3, 12, 10))

@@ -63,12 +63,8 @@ def test_rebuild_command_is_complete(tmp_path):
 
 
 def run_build(*arguments):
-    code = "import typer, sys; from dyn2trt.cli.build import build; from dyn2trt.errors import Dyn2trtError\n"
-    code += "app = typer.Typer(pretty_exceptions_enable=False); app.command()(build)\n"
-    code += "try: app()\nexcept Dyn2trtError as error: sys.exit(f'{error}')"
-    root = Path(__file__).parents[1]
-    path = os.pathsep.join([str(harness.FOLDER), str(root)])
-    command = [sys.executable, "-c", code, *map(str, arguments)]
+    path = os.pathsep.join([str(harness.FOLDER), str(Path(__file__).parents[1])])
+    command = [sys.executable, "-c", "from dyn2trt.cli.main import main; main()", "build", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": path})
 
 
@@ -82,7 +78,8 @@ def test_command_line(tmp_path):
     assert json.loads(ran.stdout)["workspace"] == 1 << 30
     refused = run_build(model, "-o", plan)
     assert refused.returncode == 1
-    assert "input x has dynamic dimensions (?x3x8x8)" in refused.stderr
+    assert refused.stderr.startswith("dyn2trt: input x has dynamic dimensions (?x3x8x8)")
+    assert refused.stderr.count("\n") == 1
 
 
 def test_a_failed_build_leaves_the_old_plan(tmp_path):
@@ -216,6 +213,21 @@ def test_without_tensorrt(tmp_path, monkeypatch):
         monkeypatch.setitem(sys.modules, name, None)
     with pytest.raises(MissingDependency, match=r"pip install dyn2trt\[gpu\]"):
         build_engine(tmp_path / "model.onnx", tmp_path / "model.plan")
+
+
+@pytest.mark.parametrize("interface", ["Builder", "Runtime"])
+def test_tensorrt_that_does_not_start(tmp_path, tensorrt_on_cpu, monkeypatch, interface):
+    """The bindings without a driver."""
+
+    def fail(logger):
+        logger.log(tensorrt_on_cpu.ILogger.ERROR, "CUDA initialization failure with error: 35")
+        raise TypeError("pybind11::init(): factory function returned nullptr")
+
+    plan = tmp_path / "model.plan"
+    build_engine(dense_model(tmp_path / "model.onnx"), plan)
+    monkeypatch.setattr(tensorrt_on_cpu, interface, fail)
+    with pytest.raises(MissingDependency, match=r"cannot start(.*\n)*  TensorRT: CUDA initialization failure"):
+        build_engine(tmp_path / "model.onnx", plan) if interface == "Builder" else load_plan(plan)
 
 
 def test_gated_model_without_the_library(tmp_path, monkeypatch):

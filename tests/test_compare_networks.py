@@ -77,6 +77,8 @@ def test_low_precision_is_measured_by_torch_or_said_not_to_run(
         assert not comparison.passed
         return
     assert comparison.passed, comparison.to_json()
+    flips = sum(gate.statistics.flipped for gate in backend.gates)
+    assert any("torch in fp16 itself flips" in note for note in backend.notes) == (flips > 0)
     (output,) = backend.forced_outputs or backend.outputs
     assert 1e-5 < output.tolerance < 2e-2
     assert output.error > 1e-5, "an fp16 model computes in fp16"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import resource
 import subprocess
 import sys
 from collections.abc import Callable
@@ -113,7 +112,8 @@ def test_a_gated_node_says_everything_and_reads_plain_initializers(tmp_path: Pat
     for node in gated(model):
         schema = SCHEMAS[node.op_type]
         attributes = {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
-        assert list(attributes) == [*(a.name for a in schema.attributes), "plugin_namespace", "plugin_version"]
+        wanted = [*(a.name for a in schema.attributes), "plugin_namespace", "plugin_version"]
+        assert list(attributes)[: len(wanted)] == wanted  # What may follow are hints to the body.
         assert (attributes["plugin_namespace"], attributes["plugin_version"]) == (b"dyn2trt", b"1")
         for tensor, name in zip(schema.inputs[3:], node.input[3:], strict=True):
             assert name == f"{node.name}.{tensor.name}"
@@ -275,13 +275,17 @@ def test_the_full_size_pose_network_exports_in_a_minute_and_4_gb(tmp_path: Path)
     """4 hourglasses, 96 features, 256x256."""
     path = tmp_path / "pose.onnx"
     code = f"""
-import torch
+import resource
 from dyn2trt.export import export_network
 from dyn2trt.networks.zoo import build_network
 export_network(build_network('hourglass', {{}}).eval(), input_shape=(1, 3, 256, 256), path={str(path)!r})
+used = resource.getrusage(resource.RUSAGE_SELF)
+print(used.ru_utime + used.ru_stime, used.ru_maxrss * 1024)
 """
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
-    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    # Time on the processor, which other tests running beside do not lengthen.
+    seconds, peak = map(float, done.stdout.split())
+    assert seconds < 60
     assert peak < 4e9
     metadata: ExportMetadata = read_metadata(path)
     assert len(metadata.blocks) == 57

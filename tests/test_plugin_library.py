@@ -12,15 +12,15 @@ from dyn2trt.errors import Dyn2trtError
 from dyn2trt.files import sha256
 from dyn2trt.plugin_library import describe_library, find_plugin_library, load_plugin_library
 
-MARKER = b"\x7fELF...\0dyn2trt-plugins version=0.1.0 contract=1 tensorrt=%s cuda=13.0\0..."
+MARKER = b"\x7fELF...\0dyn2trt-plugins version=0.1.0 contract=%s tensorrt=%s cuda=13.0\0..."
 
 
 @pytest.fixture
 def library(tmp_path):
-    def make(folder="", tensorrt=b"11.1.0", name="libdyn2trt_tensorrt11.so"):
+    def make(folder="", contract=b"1", tensorrt=b"11.1.0", name="libdyn2trt_tensorrt11.so"):
         path = tmp_path / folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(MARKER % tensorrt)
+        path.write_bytes(MARKER % (contract, tensorrt))
         return path
 
     return make
@@ -45,17 +45,14 @@ def test_environment_first(checkout, library, monkeypatch):
         find_plugin_library()
 
 
-def test_package_before_build_and_the_newest_build(checkout, library):
+def test_the_newest_of_package_and_build(checkout, library):
     assert find_plugin_library() is None
-    old, new = library("build/release"), library("build/quick/plugins")
-    os.utime(old, (1, 1))
-    assert find_plugin_library() == new
-    os.utime(new, (0, 0))
-    assert find_plugin_library() == old
-    installed = library("site-packages/dyn2trt/lib")
-    assert find_plugin_library() == installed
-    packaged = library("dyn2trt/lib")
-    assert find_plugin_library() == packaged
+    folders = ["build/release", "build/quick/plugins", "site-packages/dyn2trt/lib", "dyn2trt/lib"]
+    found = [library(folder) for folder in folders]
+    for newest in found:
+        for path in found:
+            os.utime(path, (2, 2) if path == newest else (1, 1))
+        assert find_plugin_library() == newest
 
 
 def test_one_library_a_major_version(checkout, library):
@@ -91,6 +88,12 @@ def test_a_library_for_another_tensorrt_is_not_loaded(library, tensorrt_on_cpu):
     path = library(tensorrt=b"10.3.0")
     with pytest.raises(Dyn2trtError, match=r"compiled for TensorRT 10\.3\.0, this is TensorRT 11.*build it again"):
         load_plugin_library(tensorrt_on_cpu.get_plugin_registry(), path)
+
+
+@pytest.mark.tensorrt
+def test_a_library_of_another_contract_is_not_loaded(library, tensorrt_on_cpu):
+    with pytest.raises(Dyn2trtError, match="implements version 2 of the op contract, this dyn2trt version 1; build"):
+        load_plugin_library(tensorrt_on_cpu.get_plugin_registry(), library(contract=b"2"))
 
 
 @pytest.mark.tensorrt

@@ -291,6 +291,18 @@ def test_site_sets_of_another_size_are_refused(driver, capfd):
     assert "a mask of 1x1x5x4, not 1x1x4x4" in capfd.readouterr().err
 
 
+@pytest.mark.parametrize("garbage", [-(2**31), -1, 17, 2**31 - 1])
+def test_garbage_in_a_site_set_is_harmless(driver, garbage):
+    """TensorRT may time a plugin on undefined inputs."""
+    n, c, h, w = 2, 8, 4, 4
+    sites, slots, count = (torch.full(s, garbage, dtype=torch.int32) for s in ((n * h * w,), (n, h, w), (n,)))
+    same = {"kernel_shape": [3, 3], "pads": [1, 1, 1, 1]}
+    given = [tensor(n * h * w, c), tensor(c, 3, 3, c), tensor(c), slots, sites, count]
+    run(driver.plugin("SparseConv", **same), given, [poisoned(n * h * w, c)])
+    base = tensor(n, c, h, w)
+    run(driver.plugin("MaskScatter"), [base, tensor(n * h * w, c), sites, count], [torch.empty_like(base)])
+
+
 def test_formats(driver):
     plugin = driver.plugin("GatedInvertedResidual")
     last = torch.channels_last

@@ -29,7 +29,7 @@ images = "noise:2"
 [bench]
 active_ratios = [0.25, 1.0]
 warmup = 1
-iterations = 2
+iterations = 6
 seconds = 0
 """
 
@@ -69,7 +69,7 @@ def test_a_second_run_does_nothing(finished: Path) -> None:
 
 def test_other_settings_run_again_what_depends_on_them(finished: Path) -> None:
     recipe = finished / "small.toml"
-    recipe.write_text(RECIPE.replace("iterations = 2", "iterations = 3"))
+    recipe.write_text(RECIPE.replace("iterations = 6", "iterations = 7"))
     again = states(finished)
     assert again["export"] == again["compare"] == "up to date"
     assert again["bench"] == again["report"] == "done"

@@ -12,6 +12,9 @@ import numpy.typing as npt
 CONFIDENCE = 0.95
 """Coverage of every interval that the benchmark states."""
 
+MIN_ROUNDS = 6
+"""With fewer rounds no interval of a median covers it with `CONFIDENCE`: 1 − 2·2⁻⁵ is below 0.95."""
+
 
 @dataclass(frozen=True)
 class Latency:
@@ -79,7 +82,7 @@ def median_interval(values: npt.NDArray[np.float64]) -> Interval:
     """Median and its distribution-free confidence interval (order statistics, the inverted sign test).
 
     The interval runs from the k-th smallest to the k-th largest value, with the largest k whose binomial coverage
-    reaches `CONFIDENCE`; below six values no k does, and the interval is all that was seen.
+    reaches `CONFIDENCE`; below `MIN_ROUNDS` values no k does, and the interval is all that was seen.
     """
     ordered = np.sort(values)
     n = ordered.size

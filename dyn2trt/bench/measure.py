@@ -19,7 +19,7 @@ from dyn2trt.bench.break_even import break_even, verdict
 from dyn2trt.bench.contenders import batches_of, forced, mask_sets, natural, point_name
 from dyn2trt.bench.environment import examine_environment, usable_cores
 from dyn2trt.bench.interleave import Budget, Contender, interleave
-from dyn2trt.bench.latency import speedup, summarise
+from dyn2trt.bench.latency import MIN_ROUNDS, speedup, summarise
 from dyn2trt.bench.masks import PATTERNS
 from dyn2trt.bench.onnxruntime_session import OnnxRuntimeSession
 from dyn2trt.bench.per_block import time_blocks
@@ -72,6 +72,10 @@ class BenchOptions:
             raise Dyn2trtError(f"mask patterns are {', '.join(PATTERNS)}, not {', '.join(unknown)}")
         if bad_sizes := [b for b in self.batch_sizes if b < 1]:
             raise Dyn2trtError(f"batch sizes are at least 1, not {', '.join(map(str, bad_sizes))}")
+        if self.budget.min_rounds < MIN_ROUNDS:
+            raise Dyn2trtError(
+                f"a 95 % interval needs at least {MIN_ROUNDS} rounds, not {self.budget.min_rounds}; raise --iterations"
+            )
         if self.threads is not None and self.threads < 1:
             raise Dyn2trtError(f"at least one thread is needed, not {self.threads}")
 

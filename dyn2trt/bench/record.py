@@ -89,7 +89,7 @@ class BlockActivity:
     site_fraction: float
     """Share of active output sites, averaged over the images."""
     mac_fraction: float
-    """Executed multiply-accumulates, halo included, over those of the ungated block."""
+    """Multiply-accumulates that the gate asks for, halo included, over those of the ungated block."""
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,8 @@ class Activity:
     ratio: float
     """Share of active sites, blocks weighted by their multiply-accumulates: the model's place on the sweep's axis."""
     mac_fraction: float
-    """Executed multiply-accumulates of the gated blocks, halo included, over those when every site is active."""
+    """Multiply-accumulates that the gates ask for, halo included, over those when every site is active. A runtime may
+    do more: a body that finds dense cheaper computes every site."""
     blocks: tuple[BlockActivity, ...]
 
 

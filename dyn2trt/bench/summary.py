@@ -44,7 +44,7 @@ def print_summary(record: Record, console: Console) -> None:
 
 
 def _table(title: str, *columns: str) -> Table:
-    return Table(*columns, title=title, box=SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
+    return Table(*columns, title=title, box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
 
 
 def latency_cells(latency: Latency) -> tuple[str, ...]:

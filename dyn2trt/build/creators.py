@@ -56,7 +56,7 @@ def why_unmet(wanted: Creator, registered: Iterable[Creator], library: str | Non
     same_name = [c for c in registered if c.name == wanted.name]
     near = difflib.get_close_matches(wanted.name, [c.name for c in registered], n=1)
     if wanted in registered:
-        lines.append("the creator is there and refused the node: see TensorRT's lines")
+        lines.append("the plugin is there, so it is the node that does not fit: see the other lines")
     elif same_name:
         have = ", ".join(f"version {c.version} in namespace '{c.namespace}'" for c in same_name)
         source = f" ({library})" if library else ""

@@ -58,14 +58,19 @@ def gated_nodes(model: onnx.ModelProto, metadata: ExportMetadata | None) -> dict
     blocks: dict[str, list[onnx.NodeProto]] = {block.name: [] for block in announced}
     for node in model.graph.node:
         if node.domain == DOMAIN:
-            blocks.setdefault(node.name.partition("/")[0], []).append(node)
+            blocks.setdefault(layer_name(node).partition("/")[0], []).append(node)
     return blocks
+
+
+def layer_name(node: onnx.NodeProto) -> str:
+    """Return what the parser calls a node's layer."""
+    return node.name or f"node_of_{node.output[0]}"
 
 
 def check_gated_blocks(nodes: Mapping[str, list[onnx.NodeProto]], plugins: Iterable[str]) -> GatedBlocks:
     """Compare the gated blocks of a model with the names of the network's plugin layers."""
     names = set(plugins)
-    as_plugins = [block for block, own in nodes.items() if own and all(node.name in names for node in own)]
+    as_plugins = [block for block, own in nodes.items() if own and all(layer_name(node) in names for node in own)]
     return GatedBlocks(expected=tuple(nodes), as_plugins=tuple(as_plugins))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
+import json
 import logging
 import os
 import time
@@ -82,7 +82,7 @@ def build_engine(
         optimization_level=options.optimization_level,
         layers=parsed.layers,
         gated_blocks=parsed.gated_blocks,
-        export=None if parsed.metadata is None else dataclasses.asdict(parsed.metadata),
+        export=None if parsed.metadata is None else json.loads(parsed.metadata.to_json()),
     )
     write_passport(plan_path, passport)
     if options.timing_cache is not None:
@@ -102,11 +102,13 @@ def _digest(path: Path) -> str:
 
 def _create_builder(trt: ModuleType) -> Any:
     with captured() as lines:
-        builder = trt.Builder(logger(trt))
-        # The bindings hand out an object without a builder inside where there is no GPU.
-        if not builder:
-            raise MissingDependency(f"TensorRT {trt.__version__} cannot start: no usable NVIDIA GPU{reasons(lines)}")
-    return builder
+        try:
+            return trt.Builder(logger(trt))
+        except TypeError as error:  # what the bindings make of a null pointer
+            raise MissingDependency(
+                f"TensorRT {trt.__version__} cannot start, which mostly means that there is no usable NVIDIA GPU or "
+                f"driver{reasons(lines)}"
+            ) from error
 
 
 def _borders(network: Any) -> tuple[dict[str, Border], dict[str, Border]]:
@@ -136,7 +138,7 @@ def _configure(trt: ModuleType, builder: Any, options: BuildOptions, dynamic: di
     if options.optimization_level is not None:
         config.builder_optimization_level = options.optimization_level
     if not options.tf32:
-        config.clear_flag(trt.BuilderFlag.TF32)
+        config.clear_flag(trt.BuilderFlag.TF32)  # on by default
     if options.timing_cache is not None:
         load_timing_cache(config, options.timing_cache)
     if dynamic:

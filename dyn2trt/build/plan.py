@@ -55,7 +55,7 @@ def load_plan(plan: str | os.PathLike[str], *, plugin_library: Path | None = Non
             f"build it again: {passport.command}"
         )
     with captured() as lines:
-        runtime = trt.Runtime(logger(trt))
+        runtime = _create_runtime(trt, plan, machine, lines)
         if library is not None:
             load_plugin_library(trt.get_plugin_registry(), library)
         engine = runtime.deserialize_cuda_engine(Path(plan).read_bytes())
@@ -77,6 +77,16 @@ def mismatches(
     if passport.plugin is not None and passport.plugin != library:
         lines.append(f"plugin library: built with {passport.plugin}, here is {library or 'none'}")
     return lines
+
+
+def _create_runtime(trt: ModuleType, plan: str | os.PathLike[str], machine: Machine, lines: list[str]) -> Any:
+    try:
+        return trt.Runtime(logger(trt))
+    except TypeError as error:  # what the bindings make of a null pointer
+        raise MissingDependency(
+            f"TensorRT {trt.__version__} cannot start, to load {os.fspath(plan)}: GPU {machine.gpu or 'none'}, driver "
+            f"{machine.driver or 'none'}{reasons(lines)}"
+        ) from error
 
 
 def _refused(

@@ -52,6 +52,11 @@ class Profile:
     opt: Shape
     max: Shape
 
+    def __str__(self) -> str:
+        if self.min == self.max:
+            return format_shape(self.opt)
+        return f"{format_shape(self.min)} to {format_shape(self.max)}, tuned for {format_shape(self.opt)}"
+
     def check(self, name: str, shape: Shape) -> None:
         """Raise Dyn2trtError unless the engine serves ``shape`` for input ``name``."""
         if len(shape) != len(self.min):

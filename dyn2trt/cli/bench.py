@@ -12,41 +12,44 @@ def bench(
     model: Annotated[Path, typer.Argument(help="ONNX file that dyn2trt export wrote.", show_default=False)],
     output: Annotated[
         Path | None,
-        typer.Option("-o", "--output", help="File for the record.  [default: bench.json beside the model]"),
+        typer.Option("-o", "--output", show_default="bench.json beside the model", help="File for the record."),
     ] = None,
     recipe: Annotated[Path | None, typer.Option(help="Recipe that names images, normalisation and settings.")] = None,
     backend: Annotated[str, typer.Option(help="onnxruntime (CPU) or tensorrt (GPU, through pycuda).")] = "onnxruntime",
     images: Annotated[
         str | None,
         typer.Option(
-            help="Images for the model's own activity: a file, a folder, a .npz holding x, noise or noise:N.  "
-            "[default: noise:4]"
+            help="Images for the model's own activity: a file, a folder, a .npz holding x, noise or noise:N.",
+            show_default="noise:4",
         ),
     ] = None,
     input_shape: Annotated[
         str | None, typer.Option(help="Size to run a model of dynamic size at, like 1x3x256x256.")
     ] = None,
-    mean: Annotated[str | None, typer.Option(help="Normalisation: R,G,B of rgb/255.  [default: 0,0,0]")] = None,
-    std: Annotated[str | None, typer.Option(help="Normalisation: R,G,B of rgb/255.  [default: 1,1,1]")] = None,
+    mean: Annotated[str | None, typer.Option(show_default="0,0,0", help="Normalisation: R,G,B of rgb/255.")] = None,
+    std: Annotated[str | None, typer.Option(show_default="1,1,1", help="Normalisation: R,G,B of rgb/255.")] = None,
     seed: Annotated[
-        int | None, typer.Option(help="Of noise, of masks and of the order within rounds.  [default: 0]", min=0)
+        int | None, typer.Option(show_default="0", help="Of noise, of masks and of the order within rounds.", min=0)
     ] = None,
-    batch_sizes: Annotated[
-        str | None, typer.Option(help="Like 1,4,16.  [default: the exported batch]", show_default=False)
-    ] = None,
+    batch_sizes: Annotated[str | None, typer.Option(show_default="the exported batch", help="Like 1,4,16.")] = None,
     active_ratios: Annotated[
-        str | None, typer.Option(help="Ratios of the sweep, like 0.1,0.5,1; none for no sweep.", show_default=False)
+        str | None,
+        typer.Option(help="Ratios of the sweep, like 0.1,0.5,1; none for no sweep.", show_default="7 from 0.0625 to 1"),
     ] = None,
     patterns: Annotated[
-        str | None, typer.Option(help="Mask patterns of the sweep.  [default: blobs,independent]")
+        str | None, typer.Option(show_default="blobs,independent", help="Mask patterns of the sweep.")
     ] = None,
-    warmup: Annotated[int | None, typer.Option(min=0, help="Rounds before the measured ones.  [default: 3]")] = None,
-    iterations: Annotated[int | None, typer.Option(min=1, help="Measured rounds at least.  [default: 20]")] = None,
+    warmup: Annotated[
+        int | None, typer.Option(min=0, show_default="3", help="Rounds before the measured ones.")
+    ] = None,
+    iterations: Annotated[
+        int | None, typer.Option(min=1, show_default="20", help="Least number of rounds, from 6.")
+    ] = None,
     seconds: Annotated[
-        float | None, typer.Option(min=0, help="Go on measuring a batch size for this long.  [default: 20]")
+        float | None, typer.Option(min=0, show_default="20", help="Go on measuring a batch size for this long.")
     ] = None,
     threads: Annotated[
-        int | None, typer.Option(min=1, help="Intra-op threads of ONNX Runtime.  [default: every usable core]")
+        int | None, typer.Option(min=1, show_default="every usable core", help="Intra-op threads of ONNX Runtime.")
     ] = None,
     per_block: Annotated[bool, typer.Option("--per-block", help="Time every gated block alone too.")] = False,
     plan: Annotated[Path | None, typer.Option(help="TensorRT plan of the model; built when left out.")] = None,
@@ -78,7 +81,7 @@ def bench(
     from dyn2trt.bench.plans import with_plans
     from dyn2trt.bench.summary import print_summary
     from dyn2trt.export.metadata import read_metadata
-    from dyn2trt.files import write_text
+    from dyn2trt.files import check_writable, write_text
     from dyn2trt.images import load_inputs, to_pictures
 
     wanted = read_recipe(recipe)
@@ -101,6 +104,9 @@ def bench(
     size = image_size(input_shape, read_metadata(model))
     x = load_inputs(source.images, (None, 3, *size), mean=source.mean, std=source.std, seed=source.seed)
     output = output or model.with_name("bench.json")
+    check_writable(output)
+    if save_activity is not None:
+        check_writable(save_activity)
     console = Console(stderr=True)
     with console.status("starting") as status:
         if backend == "tensorrt":

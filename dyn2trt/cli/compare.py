@@ -28,14 +28,18 @@ def compare(
     ] = None,
     images: Annotated[
         str | None,
-        typer.Option(help="An image, a folder of images, a .npz holding x, noise or noise:N.  [default: noise]"),
+        typer.Option(help="An image, a folder of images, a .npz holding x, noise or noise:N. Default: noise."),
     ] = None,
     input_shape: Annotated[
         str | None, typer.Option(help="Batch and size to run a dynamic model at, like 1x3x256x256.")
     ] = None,
-    mean: Annotated[str | None, typer.Option(help="Normalisation: R,G,B of rgb/255.  [default: 0,0,0]")] = None,
-    std: Annotated[str | None, typer.Option(help="Normalisation: R,G,B of rgb/255.  [default: 1,1,1]")] = None,
-    seed: Annotated[int | None, typer.Option(help="Of noise.  [default: 0]", min=0)] = None,
+    mean: Annotated[
+        str | None, typer.Option(help="Normalisation: R,G,B of rgb/255, subtracted. Default: 0,0,0.")
+    ] = None,
+    std: Annotated[
+        str | None, typer.Option(help="Normalisation: R,G,B of rgb/255, divided by. Default: 1,1,1.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Of noise. Default: 0.", min=0)] = None,
     tolerance: Annotated[
         list[str] | None,
         typer.Option(

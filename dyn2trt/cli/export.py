@@ -24,19 +24,20 @@ def export(
         list[str] | None, typer.Option("--set", help="Option of the network, NAME=VALUE; may be repeated.")
     ] = None,
     checkpoint: Annotated[Path | None, typer.Option(help="Trained weights; without them they are random.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Of random weights.  [default: 0]", min=0)] = None,
+    seed: Annotated[int | None, typer.Option(help="Of random weights.", min=0, show_default="0")] = None,
     input_shape: Annotated[
-        str | None, typer.Option(help="NxCxHxW, like 1x3x256x256.  [default: the network's own]")
+        str | None, typer.Option(help="NxCxHxW, like 1x3x256x256.", show_default="the network's own")
     ] = None,
     precision: Annotated[
-        str | None, typer.Option(help="fp32, fp16 or bf16; gates stay fp32.  [default: fp32]", metavar="NAME")
+        str | None, typer.Option(help="fp32, fp16 or bf16; gates stay fp32.", metavar="NAME", show_default="fp32")
     ] = None,
     ops: Annotated[
         str | None,
         typer.Option(
             help="composite: a node a gated block; primitive: blocks written out in gather, convolution and scatter; "
-            "dense: the ungated network in standard ops.  [default: composite]",
+            "dense: the ungated network in standard ops.",
             metavar="NAME",
+            show_default="composite",
         ),
     ] = None,
     dynamic_batch: Annotated[

@@ -14,7 +14,12 @@ def report(
     ],
     output: Annotated[
         Path | None,
-        typer.Option("-o", "--output", help="HTML page to write; the Markdown goes beside it.  [default: report.html]"),
+        typer.Option(
+            "-o",
+            "--output",
+            help="HTML page to write; the Markdown goes beside it.",
+            show_default="report.html in the folder",
+        ),
     ] = None,
     heat: Annotated[
         str, typer.Option(help="What the heat maps sum at each position: active blocks, or their macs.")

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 def run(
     recipe: Annotated[Path, typer.Argument(help="Recipe, as in export/.", show_default=False)],
     output: Annotated[
-        Path | None, typer.Option("-o", "--output", help="Folder of the run.  [default: runs/NAME-OF-RECIPE]")
+        Path | None,
+        typer.Option("-o", "--output", help="Folder of the run.", show_default="runs/ and the recipe's name"),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Run every stage again, up to date or not.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")] = False,

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from torch import nn
 
 from dyn2trt.compare import runs
 from dyn2trt.compare.backends import Feed, TorchBackend
-from dyn2trt.compare.gates import compare_gates
+from dyn2trt.compare.gates import GateStatistics, compare_gates
 from dyn2trt.compare.metrics import NormCompareFunc
 from dyn2trt.compare.names import LOGITS
 from dyn2trt.compare.runs import Iterations
@@ -40,6 +42,7 @@ def allowed_errors(
     metadata: ExportMetadata,
     tolerances: Tolerances,
     torch_low: TorchBackend | None,
+    feeds: Sequence[Feed],
     forced_feeds: Sequence[Feed],
     reference: Iterations,
 ) -> Allowed:
@@ -48,17 +51,20 @@ def allowed_errors(
     Args:
         tolerances: what the user asks for goes before the defaults, for outputs.
         torch_low: see `yardstick`.
-        forced_feeds, reference: the reference's results, and the feeds that make others decide as it did.
+        feeds, forced_feeds: a batch each, and with the masks that make others decide as the reference did.
+        reference: its results.
 
     Raises:
         Dyn2trtError: fp16 or bf16 without torch to measure by, and an output without a tolerance of the user's.
     """
     blocks = len(metadata.blocks)
+    itself = ""
     if metadata.precision == "fp32":
         outputs, logits = dict.fromkeys(metadata.outputs, FP32_OUTPUTS), [FP32_LOGITS] * blocks
         source = f"fp32: ‖y−r‖/‖r‖ ≤ {FP32_OUTPUTS:g} for outputs, {FP32_LOGITS:g} for gate logits"
     elif torch_low is not None:
         outputs, logits = _errors_of(torch_low, metadata, forced_feeds, reference)
+        itself = _flips_of(torch_low, metadata, feeds, reference) if blocks else ""
         source = (
             f"{metadata.precision}: ‖y−r‖/‖r‖ ≤ {LOW_PRECISION_FACTOR:g} × the error of dense torch in "
             f"{metadata.precision} on the same inputs"
@@ -75,24 +81,44 @@ def allowed_errors(
     asked = {name: tolerance for name in metadata.outputs if (tolerance := tolerances.of(name)) is not None}
     if asked:
         source += "; as asked: " + ", ".join(f"{name} {tolerance:g}" for name, tolerance in asked.items())
-    return Allowed({**outputs, **asked}, logits, source)
+    return Allowed({**outputs, **asked}, logits, source, itself)
 
 
 def _errors_of(
     torch_low: TorchBackend, metadata: ExportMetadata, forced_feeds: Sequence[Feed], reference: Iterations
 ) -> tuple[dict[str, float], list[float]]:
+    """Twice the errors of outputs and logits under forced masks, at least those allowed in fp32."""
     results = runs.run(torch_low.runner(forced_feeds[0], forced=bool(metadata.blocks)), forced_feeds)
-    measure = NormCompareFunc(dict.fromkeys(metadata.outputs, 0.0))
-    errors = runs.compare(results, reference, metadata.outputs, measure)
     outputs = {
-        name: max(FP32_OUTPUTS, LOW_PRECISION_FACTOR * max(batch.error for batch in batches))
-        for name, batches in errors.items()
+        name: max(FP32_OUTPUTS, LOW_PRECISION_FACTOR * error)
+        for name, error in _output_errors(results, reference, metadata).items()
     }
-    logits = []
-    for index, block in enumerate(metadata.blocks):
-        expected, came = (
-            np.concatenate([batch[f"{LOGITS}{index}"] for batch in iterations]) for iterations in (reference, results)
-        )
-        error = compare_gates(block.name, expected, logits=came).logit_error or 0.0
-        logits.append(max(FP32_LOGITS, LOW_PRECISION_FACTOR * error))
+    logits = [
+        max(FP32_LOGITS, LOW_PRECISION_FACTOR * (gate.logit_error or 0.0))
+        for gate in _gates(results, reference, metadata)
+    ]
     return outputs, logits
+
+
+def _flips_of(torch_low: TorchBackend, metadata: ExportMetadata, feeds: Sequence[Feed], reference: Iterations) -> str:
+    results = runs.run(torch_low.runner(feeds[0]), feeds)
+    flips = sum(gate.flipped for gate in _gates(results, reference, metadata))
+    worst = max(_output_errors(results, reference, metadata).values())
+    return f"torch in {metadata.precision} itself flips {flips}, and its outputs are off by up to {worst:.2g}"
+
+
+def _output_errors(results: Iterations, reference: Iterations, metadata: ExportMetadata) -> dict[str, float]:
+    """The error of each output in its worst image."""
+    measure = NormCompareFunc(dict.fromkeys(metadata.outputs, 0.0))
+    compared = runs.compare(results, reference, metadata.outputs, measure)
+    return {name: max(batch.error for batch in batches) for name, batches in compared.items()}
+
+
+def _gates(results: Iterations, reference: Iterations, metadata: ExportMetadata) -> list[GateStatistics]:
+    def joined(iterations: Iterations, index: int) -> NDArray[Any]:
+        return np.concatenate([batch[f"{LOGITS}{index}"] for batch in iterations])
+
+    return [
+        compare_gates(block.name, joined(reference, index), logits=joined(results, index))
+        for index, block in enumerate(metadata.blocks)
+    ]

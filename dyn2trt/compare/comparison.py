@@ -143,7 +143,7 @@ def compare_model(
     torch_low = yardstick(network, metadata)
     if torch_low is not None:
         progress(f"{torch_low.name} (yardstick)")
-    allowed = allowed_errors(metadata, options.tolerances, torch_low, forced, free)
+    allowed = allowed_errors(metadata, options.tolerances, torch_low, feeds, forced, free)
     setting = _Setting(metadata, options, allowed, feeds, forced, reference, torch_low, free, len(x))
 
     free_runs, forced_runs = {reference.name: free}, {reference.name: free} if gates else {}
@@ -213,7 +213,9 @@ def _judge(
     if metadata.blocks and not free_gates:
         notes.append("its decisions as they are are not known: the plan gives no masks; export with --with-masks")
     if flips:
-        notes.append(f"{flips} decisions flipped, so the outputs as they are are reported, not judged")
+        counted = "1 decision" if flips == 1 else f"{flips} decisions"
+        notes.append(f"{counted} flipped: the outputs as they are (in parentheses) follow from them and are not judged")
+        notes += [allowed.torch_itself] if allowed.torch_itself else []
     found = causes(
         free_gates=free_gates, forced_gates=forced_gates, outputs=free_outputs, forced_outputs=forced_outputs
     )

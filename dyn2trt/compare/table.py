@@ -61,8 +61,8 @@ def _gates(free: Sequence[GateResult], forced: Sequence[GateResult], rows: int |
     sites = sum(gate.statistics.sites for gate in free)
     flipped = sum(gate.statistics.flipped for gate in free)
     own = sum(gate.statistics.flipped for gate in forced)
-    line = f"{len(free)} gates, {sites} decisions: {flipped} flips as they are"
-    yield Text(f"{line}, {own} of their own (the reference's masks forced)" if forced else line)
+    line = f"{len(free)} gates, {sites} decisions: {flipped} differ from the reference"
+    yield Text(f"{line}, {own} still do with its masks forced before them" if forced else line)
     pairs = list(zip(free, _or_none(forced, len(free)), strict=True))
     shown = pairs if rows is None else sorted(pairs, key=_badness, reverse=True)[:rows]
     title = "gates" if len(shown) == len(pairs) else f"the worst {len(shown)} of {len(pairs)} gates"

@@ -29,6 +29,8 @@ class Allowed:
     """Relative error of each gate's logits, in execution order."""
     source: str
     """In words."""
+    torch_itself: str = ""
+    """What torch flips and loses at the model's own precision, deciding for itself; in words, for fp16 and bf16."""
 
 
 def judge_outputs(

@@ -293,8 +293,8 @@ class CoreOps:
         rows: Tensor, slots: Tensor | None, sites: Tensor | None, count: Tensor | None, geometry: Geometry
     ) -> tuple[core.SiteSet, core.SiteSet]:
         """The input and output set of a SparseConv."""
-        if slots is None:
-            # A 1x1 keeps its set; the grid does not matter, only how many rows an image's segment has.
+        if geometry.is_pointwise or slots is None:
+            # It keeps its set: the grid does not matter, only how many rows an image's segment has.
             n = 1 if count is None else count.shape[0]
             source = core.SiteSet(n=n, h=1, w=rows.shape[0] // max(n, 1))
             return source, core.SiteSet(None, None, _address(count), source.n, source.h, source.w)

@@ -115,7 +115,7 @@ def sparse_conv(
     depthwise = group != 1
     if depthwise and group not in (0, rows.shape[1]):
         raise ValueError(f"sparse_conv: group is 1 or the number of channels {rows.shape[1]}, not {group}")
-    if slots is None or sites is None:
+    if geometry.is_pointwise or slots is None or sites is None:
         if not geometry.is_pointwise:
             raise ValueError(
                 f"sparse_conv: only a pointwise 1×1 keeps its set; {geometry} needs slots, sites and count"

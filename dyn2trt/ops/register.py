@@ -53,7 +53,10 @@ def _fake_sparse_conv(
     count: Tensor | None = None,
     **attributes: Any,
 ) -> Tensor:
-    return rows.new_empty(rows.shape[0] if sites is None else sites.shape[0], bias.shape[0])
+    geometry = Geometry.checked(*(attributes.get(k, v) for k, v in Geometry().attributes.items()))
+    if geometry.is_pointwise or sites is None:
+        return rows.new_empty(rows.shape[0], bias.shape[0])
+    return rows.new_empty(sites.shape[0], bias.shape[0])
 
 
 def _fake_mask_scatter(base: Tensor, rows: Tensor, sites: Tensor, count: Tensor, **attributes: Any) -> Tensor:

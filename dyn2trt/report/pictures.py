@@ -39,7 +39,7 @@ class Picture:
     mean: float
     """Its average, likewise."""
     work: float | None
-    """Share of the gated multiply-accumulates that were done for it, halo included."""
+    """Share of the gated multiply-accumulates that the gates ask for, halo included."""
     masks: tuple[MaskPicture, ...]
 
 
@@ -66,7 +66,7 @@ def gallery(activity: Activity, blocks: Sequence[Block], weight: Weight = "block
     count = len(activity.masks)
     known = len(blocks) == count
     weights = None
-    caption = f"How many of the {count} gated blocks computed at each position."
+    caption = f"How many of the {count} gated blocks are active at each position, as their gates decide."
     if weight == "macs" and known:
         # Per pixel of the image: a site of a coarse grid covers many.
         weights = [block.macs_per_active_site * np.prod(block.grid) / np.prod(size) for block in blocks]
@@ -99,6 +99,6 @@ def gallery(activity: Activity, blocks: Sequence[Block], weight: Weight = "block
 
 
 def _work(activity: Activity, blocks: Sequence[Block]) -> np.ndarray:
-    """Share [K] of the gated multiply-accumulates that each image took."""
+    """Share [K] of the gated multiply-accumulates that each image asks for."""
     done = sum(executed_macs(block, mask) for block, mask in zip(blocks, activity.masks, strict=True))
     return np.asarray(done / sum(block.macs_total for block in blocks))

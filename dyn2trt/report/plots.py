@@ -126,7 +126,7 @@ def _draw_activity(axes: Any, activity: Activity, narrow: bool) -> None:
         markersize=9,
         markeredgewidth=2,
         color=INKS["independent"],
-        label="work done, halo included",
+        label="work asked for, halo included",
     )
     axes.axvline(activity.ratio, color=INKS["ink"], linewidth=1, linestyle=":", label=f"average {activity.ratio:.0%}")
     axes.set_yticks(places, [_shortened(b.name, 14 if narrow else 40) for b in blocks], fontsize=9)

@@ -54,7 +54,7 @@ def read_run_folder(folder: str | os.PathLike[str]) -> RunFolder:
     comparison = _comparison(path / "compare.json")
     if not benches and comparison is None:
         raise Dyn2trtError(
-            f"nothing to report in {path}: expected bench.json (dyn2trt bench) or compare.json (dyn2trt compare --json)"
+            f"nothing to report in {path}: expected bench.json (dyn2trt bench) or compare.json (dyn2trt compare)"
         )
     activity = _activity(path / "activity.npz")
     missing = []

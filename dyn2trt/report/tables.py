@@ -67,12 +67,12 @@ def activity_table(record: Record) -> Table:
             block.op,
             f"{block.grid[0]}×{block.grid[1]}",
             f"{block.site_fraction:.1%}",
-            f"{block.macs_total / 1e6:.1f} M",
+            _count(block.macs_total),
             f"{block.mac_fraction:.1%}",
         )
         for block in record.activity.blocks
     )
-    head = ("block", "op", "grid", "active sites", "MACs when all active", "MACs done")
+    head = ("block", "op", "grid", "active sites", "MACs when all active", "of them asked for")
     return Table(f"Activity by block, average of {record.activity.images} images", head, rows, text=2)
 
 
@@ -182,6 +182,14 @@ def _gpu_rows(environment: Environment) -> Iterator[tuple[str, str]]:
 
 def _mebibytes(value: int | None) -> str:
     return "" if value is None else f"{value / 2**20:,.1f} MiB"
+
+
+def _count(value: int) -> str:
+    """``12.6 k``, ``80.6 M``."""
+    for power, unit in ((9, "G"), (6, "M"), (3, "k")):
+        if value >= 10**power:
+            return f"{value / 10**power:.3g} {unit}"
+    return str(value)
 
 
 def _scientific(value: float | None) -> str:

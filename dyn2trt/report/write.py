@@ -195,11 +195,11 @@ def _facts(run: RunFolder) -> list[Fact]:
         facts.append(Fact(f"{batch.speedup.value:.2f}×", f"as fast as dense with its own masks, {_backend(record)}"))
         if batch.break_even:
             first = batch.break_even[0]
-            value = f"{first.ratio:.0%}" if first.ratio is not None else first.outcome
+            value = f"{first.ratio:.0%}" if first.ratio is not None else "none"
             meaning = {
                 "ratio": f"active sites at break-even, {first.pattern}",
-                "always": f"sparse is faster at all measured ratios, {first.pattern}",
-                "never": f"sparse is faster at no measured ratio, {first.pattern}",
+                "always": f"break-even: faster than dense at every ratio measured, {first.pattern}",
+                "never": f"break-even: slower than dense at every ratio measured, {first.pattern}",
             }[first.outcome]
             facts.append(Fact(value, meaning))
         if record.activity is not None:

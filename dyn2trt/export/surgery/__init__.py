@@ -9,7 +9,15 @@ from __future__ import annotations
 from dyn2trt.export.surgery.dense import dense_twin as dense_twin
 from dyn2trt.export.surgery.forced import with_forced_masks as with_forced_masks
 from dyn2trt.export.surgery.inline import inline_composites as inline_composites
+from dyn2trt.export.surgery.overruled import with_overruled_gates as with_overruled_gates
 from dyn2trt.export.surgery.taps import with_logit_outputs as with_logit_outputs
 from dyn2trt.export.surgery.taps import with_mask_outputs as with_mask_outputs
 
-__all__ = ["dense_twin", "inline_composites", "with_forced_masks", "with_logit_outputs", "with_mask_outputs"]
+__all__ = [
+    "dense_twin",
+    "inline_composites",
+    "with_forced_masks",
+    "with_logit_outputs",
+    "with_mask_outputs",
+    "with_overruled_gates",
+]

@@ -53,9 +53,10 @@ def gated_nodes(model: ir.Model) -> list[ir.Node]:
 
 
 def attributes_of(node: ir.Node) -> dict[str, Any]:
-    """The schema's attributes of a node, defaults filled in."""
-    given = {name: attr.value for name, attr in node.attributes.items() if name not in PLUGIN_ATTRIBUTES}
-    return SCHEMAS[node.op_type].complete({k: tuple(v) if isinstance(v, list) else v for k, v in given.items()})
+    """The schema's attributes of a node, defaults filled in; what the plugin or the body is told beside goes."""
+    schema = SCHEMAS[node.op_type]
+    given = {a.name: node.attributes[a.name].value for a in schema.attributes if a.name in node.attributes}
+    return schema.complete({name: tuple(v) if isinstance(v, list) else v for name, v in given.items()})
 
 
 def gates(model: ir.Model, metadata: ExportMetadata) -> list[Gate]:

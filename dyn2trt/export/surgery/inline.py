@@ -8,8 +8,9 @@ import onnx
 import onnx_ir as ir
 from onnx_ir.passes import common
 
-from dyn2trt.errors import Dyn2trtError
-from dyn2trt.export.surgery.graph import PLUGIN_ATTRIBUTES, close_model, open_model
+from dyn2trt.export.metadata import read_metadata
+from dyn2trt.export.surgery.graph import PLUGIN_ATTRIBUTES, close_model, gated_nodes, open_model
+from dyn2trt.ops.bodies import attach_bodies
 from dyn2trt.ops.schema import DOMAIN, SCHEMAS, VERSION
 
 _BLOCK = "dyn2trt.block"
@@ -21,17 +22,15 @@ def inline_composites(model: onnx.ModelProto) -> onnx.ModelProto:
     Needed to run composites as primitive plugins: TensorRT tries plugins at the top level only. The nodes of a block
     are named ``<block>/<op>``; logits keep their names.
     """
+    if read_metadata(model).ops == "composite":
+        model = attach_bodies(model, quick=False)  # A quick body does not consist of primitives.
     opened, metadata = open_model(model)
     if metadata.ops != "composite":
         return close_model(opened, metadata)
-    for node in opened.graph:
-        schema = SCHEMAS.get(node.op_type) if node.domain == DOMAIN else None
-        if schema is None or not schema.is_composite:
-            continue
-        if node.op_identifier() not in opened.functions:
-            raise Dyn2trtError(f"node {node.name}: the file has no body for {node.op_type}; export it again")
-        # The inliner copies a call's metadata to the nodes that replace it.
-        node.metadata_props[_BLOCK] = node.name or node.op_type
+    for node in gated_nodes(opened):
+        if SCHEMAS[node.op_type].is_composite:
+            # The inliner copies a call's metadata to the nodes that replace it.
+            node.metadata_props[_BLOCK] = node.name or node.op_type
     common.InlinePass(lambda function: function.domain == DOMAIN and SCHEMAS[function.name].is_composite)(opened)
     taken = {node.name for node in opened.graph if _BLOCK not in node.metadata_props}
     for node in opened.graph:

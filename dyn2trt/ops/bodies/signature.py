@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import onnx
 import onnx.parser
 
@@ -10,11 +12,26 @@ from dyn2trt.ops.schema import DOMAIN, VERSION, Attribute, OpSchema
 PLUGIN_ATTRIBUTES = {"plugin_namespace": DOMAIN, "plugin_version": str(VERSION)}
 """Attributes that make TensorRT's parser look for a plugin; ONNX Runtime ignores them."""
 
+SCHEDULE = Attribute(
+    "schedule",
+    "string",
+    "adaptive",
+    "How a composite's body runs: sparse or dense, whichever the mask makes cheaper, or always dense and masked.",
+    ("adaptive", "dense"),
+)
+EXPANDED_CHANNELS = Attribute(
+    "expanded_channels", "int", 1, "E of a GatedInvertedResidual: a Conv states its group as an attribute."
+)
+"""Attributes that ``attach_bodies`` sets for the bodies' sake. No implementation of an op has to know them."""
 
-def function(schema: OpSchema, body: str, opset: int) -> onnx.FunctionProto:
+
+def function(schema: OpSchema, body: str, opset: int, hints: Sequence[Attribute] = ()) -> onnx.FunctionProto:
     """Return the function: names, attributes and defaults from the schema, nodes from ``body`` (ONNX text syntax)."""
     attributes = ", ".join(
-        [*map(_declared, schema.attributes), *(f'{name}: string = "{v}"' for name, v in PLUGIN_ATTRIBUTES.items())]
+        [
+            *map(_declared, (*schema.attributes, *hints)),
+            *(f'{name}: string = "{value}"' for name, value in PLUGIN_ATTRIBUTES.items()),
+        ]
     )
     inputs, outputs = (", ".join(t.name for t in tensors) for tensors in (schema.inputs, schema.outputs))
     text = (
@@ -35,13 +52,3 @@ def _declared(attribute: Attribute) -> str:
         case _:
             value = str(attribute.default)
     return f"{attribute.name}: {attribute.kind} = {value}"
-
-
-def call(results: str, op: str, arguments: str, **attributes: str) -> str:
-    """One line of body text: a call of another op of the domain, carrying the plugin attributes.
-
-    ``attributes`` are texts in ONNX syntax with their type, such as ``kernel_shape="ints = [3, 3]"``.
-    """
-    texts = {**{k: f'string = "{v}"' for k, v in PLUGIN_ATTRIBUTES.items()}, **attributes}
-    listed = ", ".join(f"{name}: {text}" for name, text in texts.items())
-    return f"{results} = {DOMAIN}.{op} <{listed}> ({arguments})"

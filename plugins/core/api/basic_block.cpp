@@ -34,8 +34,7 @@ int check(const Dyn2trtGatedBasicBlock& p) {
   return check_parameter("conv2_bias", p.conv2_bias, p.dtype);
 }
 
-Composite make(const Dyn2trtGatedBasicBlock& p, Workspace& workspace) {
-  Composite c = {};
+void make(Composite& c, const Dyn2trtGatedBasicBlock& p, Workspace& workspace) {
   c.dtype = p.dtype;
   c.flags = p.flags;
   c.mask = p.mask;
@@ -76,7 +75,6 @@ Composite make(const Dyn2trtGatedBasicBlock& p, Workspace& workspace) {
   conv2.weight = p.conv2_weight;
   conv2.bias = p.conv2_bias;
   plan(c, workspace);
-  return c;
 }
 
 bool is_empty(const Dyn2trtGatedBasicBlock& p) { return positions(p.y.n, p.y.h, p.y.w) * p.y.c == 0; }
@@ -90,7 +88,8 @@ int dyn2trt_gated_basic_block_workspace(const Dyn2trtGatedBasicBlock* params, si
   DYN2TRT_TRY(check_sizes(*params));
   if (is_empty(*params)) return DYN2TRT_OK;
   Workspace sizes(nullptr);
-  make(*params, sizes);
+  Composite composite = {};
+  make(composite, *params, sizes);
   *bytes = sizes.bytes();
   return DYN2TRT_OK;
 }
@@ -102,7 +101,8 @@ int dyn2trt_gated_basic_block(const Dyn2trtGatedBasicBlock* params, void* worksp
   if (is_empty(*params)) return DYN2TRT_OK;
   DYN2TRT_TRY(check(*params));
   Workspace memory(workspace);
-  const Composite composite = make(*params, memory);
+  Composite composite = {};
+  make(composite, *params, memory);
   DYN2TRT_TRY(check_workspace(workspace, workspace_bytes, memory.bytes()));
   return run(composite, stream);
 }

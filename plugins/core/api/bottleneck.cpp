@@ -37,8 +37,7 @@ int check(const Dyn2trtGatedBottleneck& p) {
   return check_parameter("conv3_bias", p.conv3_bias, p.dtype);
 }
 
-Composite make(const Dyn2trtGatedBottleneck& p, Workspace& workspace) {
-  Composite c = {};
+void make(Composite& c, const Dyn2trtGatedBottleneck& p, Workspace& workspace) {
   c.dtype = p.dtype;
   c.flags = p.flags;
   c.mask = p.mask;
@@ -90,7 +89,6 @@ Composite make(const Dyn2trtGatedBottleneck& p, Workspace& workspace) {
   conv3.weight = p.conv3_weight;
   conv3.bias = p.conv3_bias;
   plan(c, workspace);
-  return c;
 }
 
 bool is_empty(const Dyn2trtGatedBottleneck& p) { return positions(p.y.n, p.y.h, p.y.w) * p.y.c == 0; }
@@ -104,7 +102,8 @@ int dyn2trt_gated_bottleneck_workspace(const Dyn2trtGatedBottleneck* params, siz
   DYN2TRT_TRY(check_sizes(*params));
   if (is_empty(*params)) return DYN2TRT_OK;
   Workspace sizes(nullptr);
-  make(*params, sizes);
+  Composite composite = {};
+  make(composite, *params, sizes);
   *bytes = sizes.bytes();
   return DYN2TRT_OK;
 }
@@ -116,7 +115,8 @@ int dyn2trt_gated_bottleneck(const Dyn2trtGatedBottleneck* params, void* workspa
   if (is_empty(*params)) return DYN2TRT_OK;
   DYN2TRT_TRY(check(*params));
   Workspace memory(workspace);
-  const Composite composite = make(*params, memory);
+  Composite composite = {};
+  make(composite, *params, memory);
   DYN2TRT_TRY(check_workspace(workspace, workspace_bytes, memory.bytes()));
   return run(composite, stream);
 }

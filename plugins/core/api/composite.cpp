@@ -1,50 +1,61 @@
 #include "api/composite.h"
 
+#include <algorithm>
+
 namespace dyn2trt {
 namespace {
 
-// The last convolution as one that writes y itself, with a depthwise one before it drawn in.
-ConvStep fused_last(const Composite& c, bool& takes_two) {
+// The last step as one that writes y itself, with a depthwise one before it drawn in.
+ConvStep fused_last(const Composite& c, bool with_depthwise) {
   ConvStep last = c.convolutions[c.n_convolutions - 1];
-  takes_two = c.n_convolutions > 1 && c.convolutions[c.n_convolutions - 2].depthwise;
-  if (takes_two) {
+  if (with_depthwise) {
     const ConvStep& before = c.convolutions[c.n_convolutions - 2];
     last.geometry = before.geometry;
     last.h_in = before.h_in;
     last.w_in = before.w_in;
     last.slots = before.slots;
-    last.rows = before.rows;
     last.depthwise_weight = before.weight;
     last.depthwise_bias = before.bias;
     last.depthwise_activation = before.activation;
   }
-  last.rows_out = nullptr;
   last.identity = &c.identity;
   last.y = &c.y;
   last.out_activation = c.out_activation;
   return last;
 }
 
-bool is_fused(const Composite& c) {
-  bool takes_two = false;
-  return can_fuse(fused_last(c, takes_two));
-}
-
 }  // namespace
 
 void plan(Composite& c, Workspace& workspace) {
-  bool takes_two = false;
-  const bool fused = can_fuse(fused_last(c, takes_two));
-  const int32_t in_rows = !fused ? c.n_convolutions : c.n_convolutions - (takes_two ? 2 : 1);
+  const bool with_depthwise = c.n_convolutions > 1 && c.convolutions[c.n_convolutions - 2].depthwise;
+  const ConvStep last = fused_last(c, with_depthwise);
+  c.fused = can_fuse(last);
+  c.n_steps = c.n_convolutions - (c.fused && with_depthwise ? 1 : 0);
+  if (c.fused) c.convolutions[c.n_steps - 1] = last;
+
   const void* rows = nullptr;
-  for (int32_t i = 0; i < c.n_convolutions; ++i) {
+  for (int32_t i = 0; i < c.n_steps; ++i) {
     ConvStep& step = c.convolutions[i];
     step.rows = rows;
-    if (i < in_rows) {
-      const Dyn2trtSiteSet& set = step.output;
-      step.rows_out = workspace.take_rows(set.n, set.h, set.w, step.c_out, step.dtype);
-      rows = step.rows_out;
-    }
+    if (c.fused && i == c.n_steps - 1) break;
+    const Dyn2trtSiteSet& set = step.output;
+    rows = step.rows_out = workspace.take_rows(set.n, set.h, set.w, step.c_out, step.dtype);
+  }
+
+  // One launch after another: all share the memory of the one that wants most.
+  std::size_t partial = 0, arrivals = 0;
+  for (int32_t i = 0; i < c.n_steps; ++i) {
+    const SplitBytes wanted = split_memory(c.convolutions[i]);
+    partial = std::max(partial, wanted.partial);
+    arrivals = std::max(arrivals, wanted.arrivals);
+  }
+  if (partial == 0) return;
+  auto* const sums = workspace.take<float>(partial / sizeof(float));
+  c.n_arrivals = static_cast<int32_t>(arrivals / sizeof(int32_t));
+  c.arrivals = workspace.take<int32_t>(static_cast<std::size_t>(c.n_arrivals));
+  for (int32_t i = 0; i < c.n_steps; ++i) {
+    c.convolutions[i].partial = sums;
+    c.convolutions[i].arrivals = c.arrivals;
   }
 }
 
@@ -58,21 +69,19 @@ int run(const Composite& c, void* stream) {
   compaction.n_sets = 2;
   compaction.sets[0] = {c.sets.active, kPointwise};
   compaction.sets[1] = {c.sets.input, c.geometry};
+  compaction.zeros = c.arrivals;
+  compaction.n_zeros = c.n_arrivals;
+  compaction.dtype = c.dtype;
+  if (c.fused) {
+    compaction.identity = &c.identity;
+    compaction.y = &c.y;
+    compaction.activation = c.out_activation;
+  }
   DYN2TRT_TRY(compact(compaction, stream));
-
-  if (!is_fused(c)) {
-    for (int32_t i = 0; i < c.n_convolutions; ++i) DYN2TRT_TRY(convolve(c.convolutions[i], stream));
-    const void* rows = c.convolutions[c.n_convolutions - 1].rows_out;
-    return scatter({c.dtype, DYN2TRT_REDUCE_ADD, c.out_activation, c.identity, c.y, rows, c.sets.active}, stream);
-  }
-  DYN2TRT_TRY(
-      scatter({c.dtype, DYN2TRT_REDUCE_ADD, c.out_activation, c.identity, c.y, nullptr, c.sets.active}, stream));
-  bool takes_two = false;
-  const ConvStep last = fused_last(c, takes_two);
-  for (int32_t i = 0; i < c.n_convolutions - (takes_two ? 2 : 1); ++i) {
-    DYN2TRT_TRY(convolve(c.convolutions[i], stream));
-  }
-  return convolve(last, stream);
+  for (int32_t i = 0; i < c.n_steps; ++i) DYN2TRT_TRY(convolve(c.convolutions[i], stream));
+  if (c.fused) return DYN2TRT_OK;
+  const void* rows = c.convolutions[c.n_steps - 1].rows_out;
+  return scatter({c.dtype, DYN2TRT_REDUCE_ADD, c.out_activation, c.identity, c.y, rows, c.sets.active}, stream);
 }
 
 int check_gate(int32_t dtype, int32_t activation, const Dyn2trtDense& output) {

@@ -24,9 +24,15 @@ struct Composite {
   int32_t out_activation;
   ConvStep convolutions[3];
   int32_t n_convolutions;
+  // What plan() decides.
+  bool fused;       // the last step writes y, else rows that a scatter adds
+  int32_t n_steps;  // convolutions launched: a fused last step may take the depthwise one before it along
+  int32_t* arrivals;
+  int32_t n_arrivals;
 };
 
-// Completes the steps with workspace memory: where rows go, what the last convolution writes.
+// Chooses what is fused, and completes the steps with workspace memory. The result points into `composite`, which must
+// stay where it is.
 void plan(Composite& composite, Workspace& workspace);
 
 // Launches them.

@@ -82,19 +82,21 @@ bool gemm_call(const ConvStep& step, gemm::Call& call) {
   p.count = out.count;
   p.depthwise_weight = step.depthwise_weight;
   p.depthwise_bias = step.depthwise_bias;
-  p.depthwise_activation = step.depthwise_activation;
+  p.depthwise_activation = activation_of(step.depthwise_activation);
   p.weight = step.weight;
   p.bias = step.bias;
   p.cols = step.c_out;
-  p.activation = step.activation;
-  p.out_rows = step.rows_out != nullptr;
+  p.partial = step.partial;
+  p.arrivals = step.arrivals;
+  p.activation = activation_of(step.activation);
+  p.out_rows = step.y == nullptr;
   if (p.out_rows) {
     p.out = gemm::rows_view(step.rows_out, step.c_out, dtype);
     return true;
   }
   // One index leads to the pixel in both tensors.
   if (!gemm::dense_view(*step.y, dtype, p.out) || !gemm::dense_view(*step.identity, dtype, p.residual)) return false;
-  p.out_activation = step.out_activation;
+  p.out_activation = activation_of(step.out_activation);
   return p.out.planar == p.residual.planar && p.out.line_step == p.residual.line_step &&
          p.out.image_step == p.residual.image_step;
 }
@@ -106,11 +108,18 @@ bool can_fuse(const ConvStep& step) {
   return gemm_call(step, call);
 }
 
+SplitBytes split_memory(const ConvStep& step) {
+  gemm::Call call;
+  if (!gemm_call(step, call)) return {0, 0};
+  const gemm::SplitMemory memory = gemm::split_memory(call);
+  return {memory.partial_bytes, memory.arrivals_bytes};
+}
+
 int convolve(const ConvStep& step, void* stream) {
   if (positions(step.output.n, step.output.h, step.output.w) == 0) return DYN2TRT_OK;
   gemm::Call call;
   if (gemm_call(step, call)) return gemm::gathered_gemm(call, stream);
-  if (step.rows_out == nullptr || step.depthwise_weight != nullptr) {
+  if (step.y != nullptr || step.depthwise_weight != nullptr) {
     return fail(DYN2TRT_UNSUPPORTED, "the generic convolution writes rows and fuses nothing");
   }
   return with_dtype(step.dtype,
@@ -149,12 +158,7 @@ int dyn2trt_sparse_conv(const Dyn2trtSparseConv* params, void* stream) {
   DYN2TRT_TRY(check_pointer("weight", p.weight, element));
   DYN2TRT_TRY(check_pointer("bias", p.bias, element));
   DYN2TRT_TRY(check_pointer("rows_out", p.rows_out, element));
-  const bool keeps_set = in.slots == nullptr;
-  if (keeps_set && !is_pointwise(p.geometry)) {
-    return fail(DYN2TRT_INVALID_ARGUMENT,
-                "only a 1x1 with stride 1 and no padding keeps its set; a %d x %d needs slots", p.geometry.kernel_h,
-                p.geometry.kernel_w);
-  }
+  const bool keeps_set = is_pointwise(p.geometry);
   if (!keeps_set) {
     DYN2TRT_TRY(check_pointer("slots", in.slots, alignof(int32_t)));
     DYN2TRT_TRY(check_pointer("sites", out.sites, alignof(int32_t)));
@@ -169,7 +173,7 @@ int dyn2trt_sparse_conv(const Dyn2trtSparseConv* params, void* stream) {
   step.c_out = p.c_out;
   step.h_in = in.h;
   step.w_in = in.w;
-  step.slots = in.slots;
+  step.slots = keeps_set ? nullptr : in.slots;
   step.rows = p.rows;
   step.output = out;
   step.depthwise = depthwise;

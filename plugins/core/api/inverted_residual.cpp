@@ -25,8 +25,7 @@ int check(const Dyn2trtGatedInvertedResidual& p) {
   return check_parameter("project_bias", p.project_bias, p.dtype);
 }
 
-Composite make(const Dyn2trtGatedInvertedResidual& p, Workspace& workspace) {
-  Composite c = {};
+void make(Composite& c, const Dyn2trtGatedInvertedResidual& p, Workspace& workspace) {
   c.dtype = p.dtype;
   c.flags = p.flags;
   c.mask = p.mask;
@@ -75,7 +74,6 @@ Composite make(const Dyn2trtGatedInvertedResidual& p, Workspace& workspace) {
   project.weight = p.project_weight;
   project.bias = p.project_bias;
   plan(c, workspace);
-  return c;
 }
 
 bool is_empty(const Dyn2trtGatedInvertedResidual& p) { return positions(p.x.n, p.x.h, p.x.w) * p.x.c == 0; }
@@ -89,7 +87,8 @@ int dyn2trt_gated_inverted_residual_workspace(const Dyn2trtGatedInvertedResidual
   DYN2TRT_TRY(check_sizes(*params));
   if (is_empty(*params)) return DYN2TRT_OK;
   Workspace sizes(nullptr);
-  make(*params, sizes);
+  Composite composite = {};
+  make(composite, *params, sizes);
   *bytes = sizes.bytes();
   return DYN2TRT_OK;
 }
@@ -101,7 +100,8 @@ int dyn2trt_gated_inverted_residual(const Dyn2trtGatedInvertedResidual* params, 
   if (is_empty(*params)) return DYN2TRT_OK;
   DYN2TRT_TRY(check(*params));
   Workspace memory(workspace);
-  const Composite composite = make(*params, memory);
+  Composite composite = {};
+  make(composite, *params, memory);
   DYN2TRT_TRY(check_workspace(workspace, workspace_bytes, memory.bytes()));
   return run(composite, stream);
 }

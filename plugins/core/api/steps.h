@@ -6,7 +6,8 @@
 
 namespace dyn2trt {
 
-// mask -> site sets. See kernels/compact.cuh.
+// mask -> site sets. See kernels/compact.cuh. With y it also writes y = activation(identity), where no position is
+// active at least, in the same launch if it can; y then lies on the mask's grid.
 struct CompactStep {
   const float* mask;
   float threshold;
@@ -16,6 +17,11 @@ struct CompactStep {
     Dyn2trtSiteSet set;
     Dyn2trtGeometry geometry;
   } sets[kMaxSets];
+  int32_t* zeros = nullptr;  // set to 0 on the way
+  int32_t n_zeros = 0;
+  int32_t dtype;
+  const Dyn2trtDense *identity = nullptr, *y = nullptr;
+  int32_t activation = DYN2TRT_NONE;
 };
 int compact(const CompactStep& step, void* stream);
 
@@ -29,7 +35,7 @@ struct GatherStep {
 int gather(const GatherStep& step, void* stream);
 
 // A convolution at the sites of a set. It reads the first of these that is given: x, rows through slots, rows of the
-// same number. It writes rows_out, or when that is null y = out_activation(identity + result) at the sites.
+// same number. It writes rows_out, or when y is there y = out_activation(identity + result) at the sites.
 struct ConvStep {
   int32_t dtype;
   uint32_t flags;
@@ -49,11 +55,20 @@ struct ConvStep {
   void* rows_out = nullptr;
   const Dyn2trtDense *identity = nullptr, *y = nullptr;
   int32_t out_activation = DYN2TRT_NONE;
+  // Memory for blocks that share a tile, see split_memory(); null: they do not.
+  float* partial = nullptr;
+  int32_t* arrivals = nullptr;  // all 0 before and after the launch
 };
 int convolve(const ConvStep& step, void* stream);
 
 // Whether convolve() takes a step that writes y or has a depthwise convolution before it.
 bool can_fuse(const ConvStep& step);
+
+// How much of that memory a step can make use of.
+struct SplitBytes {
+  std::size_t partial, arrivals;
+};
+SplitBytes split_memory(const ConvStep& step);
 
 // rows into base, or with rows null: activation(base) alone. Slots make it one launch; without them sites and count
 // are read.

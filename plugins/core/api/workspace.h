@@ -1,4 +1,5 @@
-// A caller's workspace, handed out piece by piece; without memory it only adds up what is wanted.
+// A caller's workspace, handed out piece by piece. Without memory it adds up what is wanted, and its pointers, which
+// nobody follows then, only say that there will be something.
 #pragma once
 
 #include <cstddef>
@@ -10,13 +11,13 @@ namespace dyn2trt {
 
 class Workspace {
  public:
-  explicit Workspace(void* memory) : memory_(static_cast<unsigned char*>(memory)) {}
+  explicit Workspace(void* memory) : memory_(reinterpret_cast<std::uintptr_t>(memory)) {}
 
   template <class T = void>
   T* take(std::size_t count, std::size_t element = sizeof(T)) {
     const std::size_t offset = bytes_;
     bytes_ += (count * element + kAlignment - 1) / kAlignment * kAlignment;
-    return memory_ == nullptr ? nullptr : reinterpret_cast<T*>(memory_ + offset);
+    return reinterpret_cast<T*>((memory_ == 0 ? kAlignment : memory_) + offset);
   }
   void* take_rows(int32_t n, int32_t h, int32_t w, int32_t channels, int32_t dtype) {
     return take<unsigned char>(static_cast<std::size_t>(positions(n, h, w)) * channels * bytes_of(dtype), 1);
@@ -35,8 +36,8 @@ class Workspace {
   std::size_t bytes() const { return bytes_; }
 
  private:
-  static constexpr std::size_t kAlignment = 256;
-  unsigned char* memory_;
+  static constexpr std::uintptr_t kAlignment = 256;
+  std::uintptr_t memory_;
   std::size_t bytes_ = 0;
 };
 

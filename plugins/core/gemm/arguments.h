@@ -3,6 +3,7 @@
 
 #include <cstdint>
 
+#include "device/activation.cuh"
 #include "gemm/view.h"
 
 namespace dyn2trt::gemm {
@@ -35,18 +36,18 @@ struct Arguments {
 
   // Depthwise convolution between input and product: [taps, channels] and [channels]; null without it.
   const void *depthwise_weight, *depthwise_bias;
-  int depthwise_activation;
+  Activation depthwise_activation;
 
   // Product.
   const void *weight, *bias;  // [cols, taps, channels] (with depthwise: [cols, channels]) and [cols]
   bool weight_vectors;
   int cols;
-  int activation;
+  Activation activation;
 
   // Output: rows of the output set (residual null), or pixels of a dense tensor.
   View out, residual;
   bool out_rows;
-  int out_activation;
+  Activation out_activation;
 
   // Where blocks that share a tile leave their sums (schedule.cuh); null: tiles are not shared.
   float* partial;

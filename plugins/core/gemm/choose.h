@@ -21,6 +21,14 @@ struct Device {
   int shared_bytes;  // that a block may have
 };
 
+struct Problem {
+  int64_t rows;  // capacity
+  int cols;
+  int chunks;         // length of K
+  bool depthwise;     // A is computed by a depthwise convolution
+  bool shared_tiles;  // blocks may share a tile
+};
+
 struct Choice {
   int tile;    // index in the list, -1: none fits
   int blocks;  // grid
@@ -49,22 +57,22 @@ inline double tile_cost(const TileData& tile, bool depthwise) {
   return tile.rows * (tile.cols + (depthwise ? kDepthwiseCost : 0)) + kLoadCost * (tile.rows + tile.cols);
 }
 
-// rows: capacity; cols and chunks: width of the output and length of K; shared_tiles: whether blocks may share a tile.
+// The tile of least estimated time, or the forced one.
 template <std::size_t kTiles>
-Choice choose(const std::array<TileData, kTiles>& tiles, const Device& device, int64_t rows, int cols, int chunks,
-              bool depthwise, bool shared_tiles, int forced) {
+Choice choose(const std::array<TileData, kTiles>& tiles, const Device& device, const Problem& problem, int forced) {
   Choice best = {-1, 0};
   double best_time = 0;
   for (int i = 0; i < static_cast<int>(kTiles); ++i) {
     const TileData& tile = tiles[i];
     if (tile.shared_bytes > device.shared_bytes || (forced >= 0 && forced != i)) continue;
-    const int64_t col_tiles = ceil_div<int64_t>(cols, tile.cols);
-    const int64_t most = ceil_div<int64_t>(rows, tile.rows) * col_tiles;
+    const int64_t col_tiles = ceil_div<int64_t>(problem.cols, tile.cols);
+    const int64_t most = ceil_div<int64_t>(problem.rows, tile.rows) * col_tiles;
     const int64_t expected =
-        ceil_div<int64_t>(static_cast<int64_t>(kExpectedActive * static_cast<double>(rows)) + 1, tile.rows) * col_tiles;
-    const int splits = shared_tiles ? std::max(1, std::min(kMaxSplits, chunks / kMinChunksOfSplit)) : 1;
-    const double time =
-        tile_cost(tile, depthwise) * std::max(static_cast<double>(expected) / device.multiprocessors, 1.0 / splits);
+        ceil_div<int64_t>(static_cast<int64_t>(kExpectedActive * static_cast<double>(problem.rows)) + 1, tile.rows) *
+        col_tiles;
+    const int splits = problem.shared_tiles ? std::max(1, std::min(kMaxSplits, problem.chunks / kMinChunksOfSplit)) : 1;
+    const double time = tile_cost(tile, problem.depthwise) *
+                        std::max(static_cast<double>(expected) / device.multiprocessors, 1.0 / splits);
     if (best.tile >= 0 && time >= best_time) continue;
     best_time = time;
     best.tile = i;

@@ -23,39 +23,30 @@ DYN2TRT_DEVICE T finish(const Arguments& p, float sum, float bias, float residua
 }
 
 // 16 rows of a contiguous view: consecutive lanes take consecutive vectors of a row.
-template <class T, int kWarpCols>
+template <bool kVectors, class T, int kWarpCols>
 DYN2TRT_DEVICE void write_contiguous(const Arguments& p, const Staging<kWarpCols>& staging, const int* destination,
                                      int first_col) {
   constexpr int kWidth = kVectorWidth<T>;
-  constexpr int kVectors = kWarpCols / kWidth;
+  constexpr int kInRow = kWarpCols / kWidth;  // vectors
   const T* bias = static_cast<const T*>(p.bias);
   const T* residual = static_cast<const T*>(p.residual.data);
   T* out = static_cast<T*>(p.out.data);
-#pragma unroll
-  for (int i = 0; i < 16 * kVectors / kWarp; ++i) {
-    const int row = (i * kWarp + threadIdx.x % kWarp) / kVectors;
-    const int vector = (i * kWarp + threadIdx.x % kWarp) % kVectors;
+#pragma unroll(kVectors ? 16 : 1)
+  for (int i = 0; i < 16 * kInRow / kWarp; ++i) {
+    const int row = (i * kWarp + threadIdx.x % kWarp) / kInRow;
+    const int vector = (i * kWarp + threadIdx.x % kWarp) % kInRow;
     const int index = destination[row];
     const int col = first_col + vector * kWidth;
     const int remaining = index < 0 ? 0 : p.cols - col;
-    if (remaining <= 0) continue;
-    Vector<T, kWidth> b = load_channels(bias + col, remaining, p.out.vectors);
-    Vector<T, kWidth> r = load_channels(residual + index * p.residual.pitch + col,
-                                        p.residual.data == nullptr ? 0 : remaining, p.residual.vectors);
+    const Vector<T, kWidth> b = load_channels<kVectors>(bias + col, remaining);
+    const Vector<T, kWidth> r =
+        load_channels<kVectors>(residual + index * p.residual.pitch + col, p.residual.data == nullptr ? 0 : remaining);
     Vector<T, kWidth> y;
 #pragma unroll
     for (int e = 0; e < kWidth; ++e) {
       y[e] = finish<T>(p, staging.sums[row][vector * kWidth + e], to_float(b[e]), to_float(r[e]));
     }
-    T* to = out + index * p.out.pitch + col;
-    if (p.out.vectors) {
-      store_vector(to, y);
-    } else {
-#pragma unroll
-      for (int e = 0; e < kWidth; ++e) {
-        if (e < remaining) to[e] = y[e];
-      }
-    }
+    store_channels<kVectors>(out + index * p.out.pitch + col, y, remaining);
   }
 }
 
@@ -69,7 +60,7 @@ DYN2TRT_DEVICE void write_planar(const Arguments& p, const Staging<kWarpCols>& s
   const T* bias = static_cast<const T*>(p.bias);
   const T* residual = static_cast<const T*>(p.residual.data) + image[row] * p.residual.image_stride + index;
   T* out = static_cast<T*>(p.out.data) + image[row] * p.out.image_stride + index;
-#pragma unroll
+#pragma unroll 2
   for (int first = 0; first < kWarpCols; first += 8) {
     const int part = first + threadIdx.x % kWarp / 16 * 4;
     const float4 sums = *reinterpret_cast<const float4*>(&staging.sums[row][part]);
@@ -96,15 +87,17 @@ DYN2TRT_DEVICE void write_tile(const Arguments& p, const Sums& sums, const Addre
   const int warp = threadIdx.x / kWarp;
   const int first_row = warp / Tile::kColWarps * Tile::kWarpRows;
   first_col += warp % Tile::kColWarps * Tile::kWarpCols;
-#pragma unroll
+#pragma unroll 1  // the stores are long code
   for (int block = 0; block < Tile::kWarpRows / 16; ++block) {
     sums.stage(block, staging.sums);
     __syncwarp();
     const int row = first_row + block * 16;
     if (p.out.planar) {
       write_planar<T>(p, staging, at.destination + row, at.image + row, first_col);
+    } else if (p.out.vectors) {
+      write_contiguous<true, T>(p, staging, at.destination + row, first_col);
     } else {
-      write_contiguous<T>(p, staging, at.destination + row, first_col);
+      write_contiguous<false, T>(p, staging, at.destination + row, first_col);
     }
     __syncwarp();
   }

@@ -8,7 +8,8 @@
 namespace dyn2trt::gemm {
 namespace {
 
-constexpr auto kPlainTiles = tile_table(PlainTiles{});
+constexpr auto kContiguousTiles = tile_table(ContiguousTiles{});
+constexpr auto kPlanarTiles = tile_table(PlanarTiles{});
 constexpr auto kDepthwiseTiles = tile_table(DepthwiseTiles{});
 
 int bytes_of(Dyn2trtDtype dtype) { return dtype == DYN2TRT_FLOAT32 ? 4 : 2; }
@@ -21,16 +22,23 @@ bool has_vectors(const View& view, int channels, Dyn2trtDtype dtype) {
   return !view.planar && aligned(view.data) && channels % width == 0 && view.pitch % width == 0;
 }
 
+// Calls use(table) with the tiles that a call chooses from.
+template <class Use>
+auto with_tiles(const Arguments& p, Use use) {
+  return p.depthwise_weight != nullptr ? use(kDepthwiseTiles) : p.a.planar ? use(kPlanarTiles) : use(kContiguousTiles);
+}
+
 Choice choose_for(const Call& call) {
   const Arguments& p = call.arguments;
-  const Device device = {multiprocessors(), max_shared_bytes()};
   const bool depthwise = p.depthwise_weight != nullptr;
-  const int taps = depthwise ? 1 : p.kernel_h * p.kernel_w;
-  const int chunks = taps * ceil_div(p.channels, kChunkBytes / bytes_of(call.dtype));
-  const int64_t rows = int64_t{p.n} * p.h_out * p.w_out;
-  const bool shared_tiles = p.partial != nullptr;
-  return depthwise ? choose(kDepthwiseTiles, device, rows, p.cols, chunks, true, shared_tiles, call.forced_tile)
-                   : choose(kPlainTiles, device, rows, p.cols, chunks, false, shared_tiles, call.forced_tile);
+  Problem problem = {};
+  problem.rows = int64_t{p.n} * p.h_out * p.w_out;
+  problem.cols = p.cols;
+  problem.chunks = (depthwise ? 1 : p.kernel_h * p.kernel_w) * ceil_div(p.channels, kChunkBytes / bytes_of(call.dtype));
+  problem.depthwise = depthwise;
+  problem.shared_tiles = p.partial != nullptr;
+  const Device device = {multiprocessors(), max_shared_bytes()};
+  return with_tiles(p, [&](const auto& tiles) { return choose(tiles, device, problem, call.forced_tile); });
 }
 
 int run_call(const Call& call, const Choice& choice, const Arguments& arguments, void* stream) {
@@ -58,7 +66,7 @@ bool dense_view(const Dyn2trtDense& tensor, Dyn2trtDtype dtype, View& view) {
   view = {};
   view.data = tensor.data;
   view.planar = tensor.layout == DYN2TRT_NCHW;
-  const int64_t pixel = view.planar ? tensor.stride_w : tensor.stride_w;
+  const int64_t pixel = tensor.stride_w;
   if (view.planar) {
     if (tensor.stride_w != 1 || tensor.stride_h * tensor.h > INT_MAX) return false;
     view.line_step = static_cast<int>(tensor.stride_h);
@@ -105,8 +113,7 @@ SplitMemory split_memory(const Call& call) {
   with_memory.arguments.partial = &memory;
   const Choice choice = choose_for(with_memory);
   if (choice.tile < 0 || call.arguments.n > kMaxImages) return {};
-  const TileData& tile =
-      call.arguments.depthwise_weight != nullptr ? kDepthwiseTiles[choice.tile] : kPlainTiles[choice.tile];
+  const TileData tile = with_tiles(call.arguments, [&](const auto& tiles) { return tiles[choice.tile]; });
   return {sizeof(float) * tile.rows * tile.cols * choice.blocks, sizeof(int) * choice.blocks};
 }
 
@@ -123,8 +130,8 @@ int gathered_gemm(Call call, void* stream) {
 
   p.weight_vectors = aligned(p.weight) && aligned(p.depthwise_weight) && aligned(p.depthwise_bias) &&
                      p.channels % (16 / bytes_of(call.dtype)) == 0;
-  p.out.vectors = has_vectors(p.out, p.cols, call.dtype) && aligned(p.bias);
-  p.residual.vectors = p.residual.data != nullptr && has_vectors(p.residual, p.cols, call.dtype);
+  p.out.vectors = has_vectors(p.out, p.cols, call.dtype) && aligned(p.bias) &&
+                  (p.residual.data == nullptr || has_vectors(p.residual, p.cols, call.dtype));
   p.a.vectors = has_vectors(p.a, p.channels, call.dtype);
   if (p.n > kMaxImages) p.partial = nullptr;  // launches of one call would share the arrivals' memory sizes
 

@@ -12,7 +12,7 @@ struct Call {
   Arguments arguments;
   Dyn2trtDtype dtype;
   bool tf32;             // fp32 products on tensor cores
-  int forced_tile = -1;  // for tests: index in PlainTiles or DepthwiseTiles
+  int forced_tile = -1;  // for tests: index in its list of tiles.h
 };
 
 // Views of a row tensor and of a dense tensor. dense_view() returns false for strides that kernels cannot follow with

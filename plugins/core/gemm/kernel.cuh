@@ -20,6 +20,7 @@ struct BlockShared {
   Staging<Tile::kWarpCols> staging[Tile::kWarps];
   Addresses<Tile::kRows> addresses;
   RowNumbers numbers;
+  Schedule work;  // here rather than in every thread's registers
   int last;
 };
 
@@ -51,70 +52,79 @@ struct GatheredGemm {
 
   using Shared = BlockShared<Tile>;
 
+  // Tiles for which a device of that architecture has no shared memory are not compiled for it.
+  static constexpr bool kFits = DYN2TRT_ARCH == 0 || DYN2TRT_ARCH >= 800 || sizeof(Shared) <= 64 * 1024;
+
   static __device__ void run(const Params& p, Shared& shared) {
+    if constexpr (kFits) walk(p, shared);
+  }
+
+ private:
+  static DYN2TRT_DEVICE void walk(const Params& p, Shared& shared) {
+    const int taps = p.depthwise_weight == nullptr ? p.kernel_h * p.kernel_w : 1;  // in the product's K
+    const Schedule& work = shared.work;
     number_rows(p, shared.numbers);
     __syncthreads();
-    const int taps = p.depthwise_weight == nullptr ? p.kernel_h * p.kernel_w : 1;  // in the product's K
-    const int chunks = taps * ceil_div(p.channels, kChunk<T>);
-    const Schedule work =
-        make_schedule<Tile::kRows, Tile::kCols>(shared.numbers.first[p.images], p.cols, chunks, p.partial != nullptr);
+    if (threadIdx.x == 0) {
+      shared.work = make_schedule<Tile::kRows, Tile::kCols>(
+          shared.numbers.first[p.images], p.cols, taps * ceil_div(p.channels, kChunk<T>), p.partial != nullptr);
+    }
+    __syncthreads();
     for (int tile = work.first_tile; tile < work.last_tile;) {
       const int row_tile = tile / work.col_tiles, col_tile = tile % work.col_tiles;
       const int col_tiles = min(work.col_tiles - col_tile, work.last_tile - tile);
       __syncthreads();  // the tile before may still be read
       look_up<Tile::kRows, kThreads>(p, shared.numbers, row_tile * Tile::kRows, shared.addresses);
       __syncthreads();
-      multiply_row_of_tiles(p, work, taps, chunks, tile, col_tile, col_tiles, shared);
+      multiply_row_of_tiles(p, taps, tile, col_tile, col_tiles, shared);
       tile += col_tiles;
     }
   }
 
- private:
-  static DYN2TRT_DEVICE void multiply_row_of_tiles(const Params& p, const Schedule& work, int taps, int chunks,
-                                                   int tile, int first_col_tile, int col_tiles, Shared& shared) {
+  // Tiles `tile` to `tile + col_tiles`, all of one row of tiles.
+  static DYN2TRT_DEVICE void multiply_row_of_tiles(const Params& p, int taps, int tile, int first_col_tile,
+                                                   int col_tiles, Shared& shared) {
     constexpr int kStages = Tile::kStages;
+    const Schedule& work = shared.work;
     const int warp = threadIdx.x / kWarp;
     const int warp_row = warp / Tile::kColWarps * Tile::kWarpRows;
     const int warp_col = warp % Tile::kColWarps * Tile::kWarpCols;
+    const int chunks = work.last_chunk - work.first_chunk;
+    const int steps = col_tiles * chunks;
     const bool resident = chunks <= kStages && work.splits == 1;  // A is loaded once and stays
-    const int steps = work.splits == 1 ? col_tiles * chunks : work.last_chunk - work.first_chunk;
-
-    const int chunks_of_tap = chunks / taps;
-    Cursor next = {first_col_tile, work.first_chunk / chunks_of_tap, work.first_chunk % chunks_of_tap * kChunk<T>,
-                   work.first_chunk};                                 // to be loaded
-    int use_chunk = work.first_chunk, use_col_tile = first_col_tile;  // to be multiplied
 
     Loader load;
-    OperandRow* a_stage = nullptr;
-    // Starts the copies of step `step`; finish_load() completes what passes through registers.
-    const auto start_load = [&](int step) {
-      a_stage = nullptr;
-      if (step < steps) {
-        if (!resident || next.col_tile == first_col_tile) {
-          a_stage = shared.a[resident ? next.chunk : step % kStages];
-          load.fetch(p, shared.addresses, next.tap, next.channel, a_stage);
-        }
-        load_weight<T, Tile>(p, taps, next.col_tile * Tile::kCols, next.tap, next.channel, shared.b[step % kStages]);
-      }
-      ptx::cp_async_commit();
-    };
-    const auto finish_load = [&](int step) {
-      if (a_stage != nullptr) load.store(p, shared.addresses, next.channel, a_stage);
-      if (step < steps) next.template advance<kChunk<T>>(taps, p.channels);
-    };
+    const int chunks_of_tap = ceil_div(p.channels, kChunk<T>);
+    Cursor next = {first_col_tile, work.first_chunk / chunks_of_tap, work.first_chunk % chunks_of_tap * kChunk<T>,
+                   work.first_chunk};  // to be loaded
+    int next_stage = 0;
+    int use_chunk = work.first_chunk, use_col_tile = first_col_tile, use_stage = 0;  // to be multiplied
 
-    for (int step = 0; step < kStages - 1; ++step) {
-      start_load(step);
-      finish_load(step);
-    }
     Sums sums;
     sums.clear();
-    for (int step = 0; step < steps; ++step) {
-      ptx::cp_async_wait<kStages - 2>();
-      __syncthreads();  // the step's operands are there for all, and the stage before has been used by all
-      start_load(step + kStages - 1);
-      sums.multiply(shared.a[resident ? use_chunk : step % kStages] + warp_row, shared.b[step % kStages] + warp_col);
-      finish_load(step + kStages - 1);
+    // The first kStages - 1 passes only load. They share the loop, since its loads are long code.
+    for (int step = 1 - kStages; step < steps; ++step) {
+      if (step >= 0) {
+        ptx::cp_async_wait<kStages - 2>();
+        __syncthreads();  // the step's operands are there for all, and the stage before has been used by all
+      }
+      const bool loads = step + kStages - 1 < steps;
+      const bool loads_a = loads && (!resident || next.col_tile == first_col_tile);
+      OperandRow* a_stage = shared.a[resident ? next.chunk : next_stage];
+      if (loads_a) load.fetch(p, shared.addresses, next.tap, next.channel, a_stage);
+      if (loads) {
+        load_weight<T, Tile>(p, taps, next.col_tile * Tile::kCols, next.tap, next.channel, shared.b[next_stage]);
+      }
+      ptx::cp_async_commit();
+      if (step >= 0) {
+        sums.multiply(shared.a[resident ? use_chunk : use_stage] + warp_row, shared.b[use_stage] + warp_col);
+      }
+      if (loads_a) load.store(p, shared.addresses, next.channel, a_stage);
+      next.template advance<kChunk<T>>(taps, p.channels);
+      next_stage = next_stage == kStages - 1 ? 0 : next_stage + 1;
+      if (step < 0) continue;
+
+      use_stage = use_stage == kStages - 1 ? 0 : use_stage + 1;
       if (++use_chunk < work.last_chunk) continue;
       if (work.splits == 1 || add_up<kThreads>(p, work, tile, sums, shared.last)) {
         write_tile<T, Tile>(p, sums, shared.addresses, use_col_tile * Tile::kCols, shared.staging[warp]);

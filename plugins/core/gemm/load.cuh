@@ -6,12 +6,14 @@
 
 namespace dyn2trt::gemm {
 
-// Channels from `from` on, of which `remaining` exist (zeros follow). `vectors`: `from` is aligned to 16 bytes and
-// `remaining` is no part of a vector.
-template <class T>
-DYN2TRT_DEVICE Vector<T, kVectorWidth<T>> load_channels(const T* from, int remaining, bool vectors) {
+// kVectors: addresses are multiples of 16 bytes and channels come in whole vectors. It is a template parameter, decided
+// once outside of loops, because a branch around every load would keep the loads from overlapping.
+
+// Channels from `from` on, of which `remaining` exist; zeros follow.
+template <bool kVectors, class T>
+DYN2TRT_DEVICE Vector<T, kVectorWidth<T>> load_channels(const T* from, int remaining) {
   Vector<T, kVectorWidth<T>> value = zero_vector<T, kVectorWidth<T>>();
-  if (vectors) {
+  if constexpr (kVectors) {
     if (remaining > 0) value = load_vector<kVectorWidth<T>>(from);
   } else {
 #pragma unroll
@@ -22,14 +24,26 @@ DYN2TRT_DEVICE Vector<T, kVectorWidth<T>> load_channels(const T* from, int remai
   return value;
 }
 
-// The same into shared memory: asynchronous for whole vectors (after the next committed group has been waited for), at
-// once otherwise. `anywhere` is any valid address.
-template <class T>
-DYN2TRT_DEVICE void copy_channels(void* to, const T* from, const T* anywhere, int remaining, bool vectors) {
-  if (vectors) {
+template <bool kVectors, class T>
+DYN2TRT_DEVICE void store_channels(T* to, const Vector<T, kVectorWidth<T>>& value, int remaining) {
+  if constexpr (kVectors) {
+    if (remaining > 0) store_vector(to, value);
+  } else {
+#pragma unroll
+    for (int e = 0; e < kVectorWidth<T>; ++e) {
+      if (e < remaining) to[e] = value[e];
+    }
+  }
+}
+
+// Channels into shared memory: whole vectors asynchronously (they are there once the next committed group has been
+// waited for), others at once. `anywhere` is any valid address.
+template <bool kVectors, class T>
+DYN2TRT_DEVICE void copy_channels(void* to, const T* from, const T* anywhere, int remaining) {
+  if constexpr (kVectors) {
     ptx::cp_async_16(to, remaining > 0 ? from : anywhere, remaining > 0);
   } else {
-    store_vector(static_cast<T*>(to), load_channels(from, remaining, false));
+    store_vector(static_cast<T*>(to), load_channels<false>(from, remaining));
   }
 }
 

@@ -13,18 +13,32 @@ template <class T, class Tile>
 struct LoadContiguous {
   DYN2TRT_DEVICE void fetch(const Arguments& p, const Addresses<Tile::kRows>& at, int tap, int channel,
                             OperandRow* stage) {
-    const T* a = static_cast<const T*>(p.a.data);
-#pragma unroll
-    for (int i = threadIdx.x; i < Tile::kRows * kVectorsPerChunk; i += Tile::kThreads) {
-      const int row = i / kVectorsPerChunk, vector = i % kVectorsPerChunk;
-      const int index = at.source[tap][row];
-      const int c = channel + vector * kVectorWidth<T>;
-      copy_channels(stage[row].bytes + 16 * vector, a + index * p.a.pitch + c, a, index < 0 ? 0 : p.channels - c,
-                    p.a.vectors);
+    if (p.a.vectors) {
+      copy<true>(p, at, tap, channel, stage);
+    } else {
+      copy<false>(p, at, tap, channel, stage);
     }
   }
 
   DYN2TRT_DEVICE void store(const Arguments&, const Addresses<Tile::kRows>&, int, OperandRow*) {}
+
+ private:
+  template <bool kVectors>
+  static DYN2TRT_DEVICE void copy(const Arguments& p, const Addresses<Tile::kRows>& at, int tap, int channel,
+                                  OperandRow* stage) {
+    const T* a = static_cast<const T*>(p.a.data);
+    constexpr int kCopies = Tile::kRows * kVectorsPerChunk, kPasses = ceil_div(kCopies, Tile::kThreads);
+#pragma unroll(kVectors ? kPasses : 1)
+    for (int pass = 0; pass < kPasses; ++pass) {
+      const int i = pass * Tile::kThreads + threadIdx.x;
+      if (kCopies % Tile::kThreads != 0 && i >= kCopies) break;
+      const int row = i / kVectorsPerChunk, vector = i % kVectorsPerChunk;
+      const int index = at.source[tap][row];
+      const int c = channel + vector * kVectorWidth<T>;
+      copy_channels<kVectors>(stage[row].bytes + 16 * vector, a + index * p.a.pitch + c, a,
+                              index < 0 ? 0 : p.channels - c);
+    }
+  }
 };
 
 }  // namespace dyn2trt::gemm

@@ -18,13 +18,24 @@ struct LoadDepthwise {
   DYN2TRT_DEVICE void fetch(const Arguments&, const Addresses<Tile::kRows>&, int, int, OperandRow*) {}
 
   DYN2TRT_DEVICE void store(const Arguments& p, const Addresses<Tile::kRows>& at, int channel, OperandRow* stage) {
+    if (p.a.vectors && p.weight_vectors) {
+      convolve<true>(p, at, channel, stage);
+    } else {
+      convolve<false>(p, at, channel, stage);
+    }
+  }
+
+ private:
+  // Three taps at a time: their loads overlap, and fit into registers beside the sums of the product.
+  template <bool kVectors>
+  static DYN2TRT_DEVICE void convolve(const Arguments& p, const Addresses<Tile::kRows>& at, int channel,
+                                      OperandRow* stage) {
     const int vector = threadIdx.x % kVectorsPerChunk;
     const int c = channel + vector * kWidth;
     const int remaining = p.channels - c;
     const T* rows = static_cast<const T*>(p.a.data) + c;
     const T* weight = static_cast<const T*>(p.depthwise_weight) + c;
-    const Vector<T, kWidth> bias =
-        load_channels(static_cast<const T*>(p.depthwise_bias) + c, remaining, p.weight_vectors);
+    const Vector<T, kWidth> bias = load_channels<kVectors>(static_cast<const T*>(p.depthwise_bias) + c, remaining);
 
     float sum[kRowsPerThread][kWidth];
 #pragma unroll
@@ -32,15 +43,14 @@ struct LoadDepthwise {
 #pragma unroll
       for (int e = 0; e < kWidth; ++e) sum[i][e] = to_float(bias[e]);
     }
-#pragma unroll
+#pragma unroll(kVectors ? 3 : 1)
     for (int tap = 0; tap < kMaxTaps; ++tap) {
-      const Vector<T, kWidth> w =
-          load_channels(weight + static_cast<int64_t>(tap) * p.channels, remaining, p.weight_vectors);
+      const Vector<T, kWidth> w = load_channels<kVectors>(weight + static_cast<int64_t>(tap) * p.channels, remaining);
 #pragma unroll
       for (int i = 0; i < kRowsPerThread; ++i) {
         const int row = threadIdx.x / kVectorsPerChunk + i * kRowStep;
         const int index = row < Tile::kRows ? at.source[tap][row] : -1;
-        const Vector<T, kWidth> x = load_channels(rows + index * p.a.pitch, index < 0 ? 0 : remaining, p.a.vectors);
+        const Vector<T, kWidth> x = load_channels<kVectors>(rows + index * p.a.pitch, index < 0 ? 0 : remaining);
 #pragma unroll
         for (int e = 0; e < kWidth; ++e) sum[i][e] += to_float(x[e]) * to_float(w[e]);
       }

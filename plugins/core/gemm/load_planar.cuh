@@ -21,10 +21,13 @@ struct LoadPlanar {
 #pragma unroll
     for (int i = 0; i < kVectors; ++i) {
       const int vector = threadIdx.x / Tile::kRows + i * kSharers;
+      const int c = channel + vector * kVectorWidth<T>;
+      const int remaining = index < 0 ? 0 : p.channels - c;
+      const T* from = a + c * p.a.channel_stride;
 #pragma unroll
       for (int e = 0; e < kVectorWidth<T>; ++e) {
-        const int c = channel + vector * kVectorWidth<T> + e;
-        held[i][e] = index >= 0 && c < p.channels ? a[c * p.a.channel_stride] : from_float<T>(0.0f);
+        held[i][e] = e < remaining ? *from : from_float<T>(0.0f);
+        from += p.a.channel_stride;
       }
     }
   }

@@ -7,16 +7,30 @@
 
 namespace dyn2trt::gemm {
 
-template <class T, class Tile>
-DYN2TRT_DEVICE void load_weight(const Arguments& p, int taps, int first_col, int tap, int channel, OperandRow* stage) {
+template <bool kVectors, class T, class Tile>
+DYN2TRT_DEVICE void load_weight_as(const Arguments& p, int taps, int first_col, int tap, int channel,
+                                   OperandRow* stage) {
   const T* weight = static_cast<const T*>(p.weight);
-#pragma unroll
-  for (int i = threadIdx.x; i < Tile::kCols * kVectorsPerChunk; i += Tile::kThreads) {
+  constexpr int kCopies = Tile::kCols * kVectorsPerChunk, kPasses = ceil_div(kCopies, Tile::kThreads);
+#pragma unroll(kVectors ? kPasses : 1)
+  for (int pass = 0; pass < kPasses; ++pass) {
+    const int i = pass * Tile::kThreads + threadIdx.x;
+    if (kCopies % Tile::kThreads != 0 && i >= kCopies) break;
     const int row = i / kVectorsPerChunk, vector = i % kVectorsPerChunk;
     const int col = first_col + row;
     const int c = channel + vector * kVectorWidth<T>;
-    copy_channels(stage[row].bytes + 16 * vector, weight + (static_cast<int64_t>(col) * taps + tap) * p.channels + c,
-                  weight, col < p.cols ? p.channels - c : 0, p.weight_vectors);
+    copy_channels<kVectors>(stage[row].bytes + 16 * vector,
+                            weight + (static_cast<int64_t>(col) * taps + tap) * p.channels + c, weight,
+                            col < p.cols ? p.channels - c : 0);
+  }
+}
+
+template <class T, class Tile>
+DYN2TRT_DEVICE void load_weight(const Arguments& p, int taps, int first_col, int tap, int channel, OperandRow* stage) {
+  if (p.weight_vectors) {
+    load_weight_as<true, T, Tile>(p, taps, first_col, tap, channel, stage);
+  } else {
+    load_weight_as<false, T, Tile>(p, taps, first_col, tap, channel, stage);
   }
 }
 

@@ -24,7 +24,7 @@ struct MultiplyFfma {
   DYN2TRT_DEVICE void multiply(const OperandRow* a, const OperandRow* b) {
     constexpr int kWidth = kVectorWidth<T>;
     const int y = threadIdx.x % kWarp / 8, x = threadIdx.x % 8;
-#pragma unroll
+#pragma unroll 1  // long enough as it is, and more would not fit into registers
     for (int vector = 0; vector < kVectorsPerChunk; ++vector) {
       float cols[kColsPerLane][kWidth];
 #pragma unroll

@@ -11,10 +11,12 @@ namespace dyn2trt::gemm {
 template <int kThreads, class Sums>
 DYN2TRT_DEVICE bool add_up(const Arguments& p, const Schedule& work, int tile, Sums& sums, int& last) {
   constexpr int kValues = Sums::kValues;
-  float* partial = p.partial + static_cast<int64_t>(tile) * work.splits * kValues * kThreads;
-  float* mine = partial + static_cast<int64_t>(work.split) * kValues * kThreads;
+  constexpr int kSize = kValues * kThreads;
+  // This thread's value i of split 0; constant distances from here on keep the addresses out of registers.
+  float* first = p.partial + static_cast<int64_t>(tile) * work.splits * kSize + threadIdx.x;
+  float* mine = first + static_cast<int64_t>(work.split) * kSize;
 #pragma unroll
-  for (int i = 0; i < kValues; ++i) mine[i * kThreads + threadIdx.x] = sums.value(i);
+  for (int i = 0; i < kValues; ++i) mine[i * kThreads] = sums.value(i);
   __threadfence();  // the sums are visible before the arrival
   __syncthreads();
   if (threadIdx.x == 0) {
@@ -26,9 +28,9 @@ DYN2TRT_DEVICE bool add_up(const Arguments& p, const Schedule& work, int tile, S
   __threadfence();
   sums.clear();
   for (int split = 0; split < work.splits; ++split) {
-    const float* theirs = partial + static_cast<int64_t>(split) * kValues * kThreads;
 #pragma unroll
-    for (int i = 0; i < kValues; ++i) sums.value(i) += __ldcg(&theirs[i * kThreads + threadIdx.x]);
+    for (int i = 0; i < kValues; ++i) sums.value(i) += __ldcg(&first[i * kThreads]);
+    first += kSize;
   }
   return true;
 }

@@ -12,15 +12,19 @@ using Tile128x32 = Tile<128, 32, 32, 32, 4, 4>;
 using Tile32x64 = Tile<32, 64, 16, 32, 4, 4>;
 using Tile64x32 = Tile<64, 32, 16, 32, 3, 4>;
 using Tile64x96 = Tile<64, 96, 32, 48, 3, 3>;
-using Tile64x192 = Tile<64, 192, 32, 48, 3, 1>;
+using Tile64x192 = Tile<64, 192, 32, 48, 3, 2>;
 using Tile32x96 = Tile<32, 96, 16, 48, 3, 4>;
 using Tile32x192 = Tile<32, 192, 16, 48, 3, 2>;
 
 template <class... Tiles>
 struct TileList {};
 
+using ContiguousTiles = TileList<Tile128x128, Tile64x64, Tile128x32, Tile32x64>;
+
+// Without the largest: elements on their way through registers would not fit beside its sums.
+using PlanarTiles = TileList<Tile64x64, Tile128x32, Tile32x64>;
+
 // A tile of the depthwise kernels should cover all columns: what it computes for A is lost with the tile.
-using PlainTiles = TileList<Tile128x128, Tile64x64, Tile128x32, Tile32x64>;
 using DepthwiseTiles = TileList<Tile64x32, Tile64x64, Tile64x96, Tile64x192, Tile32x96, Tile32x192>;
 
 }  // namespace dyn2trt::gemm

@@ -6,6 +6,8 @@
 //
 // The work of a block is one set of one image, or a share of its tiles: then every block counts the tiles before its
 // share itself, which costs less than a second launch or a wait for another block.
+//
+// Grid: x = n * shares * n_sets.
 #pragma once
 
 #include "device/platform.cuh"
@@ -16,7 +18,6 @@ namespace dyn2trt {
 
 constexpr int kTile = 8;  // sites along the side of a tile
 
-// Grid: x = n * shares, y = sets.
 template <int kBlockThreads>
 struct Compact {
   static constexpr const char* kName = "compact";
@@ -34,9 +35,12 @@ struct Compact {
   };
 
   static __device__ void run(const Params& p, Shared& shared) {
-    const int image = blockIdx.x / p.shares;
+    if (blockIdx.x == 0) {
+      for (int i = threadIdx.x; i < p.n_zeros; i += kThreads) p.zeros[i] = 0;
+    }
     const int share = blockIdx.x % p.shares;
-    const CompactSet& set = p.sets[blockIdx.y];
+    const int image = blockIdx.x / p.shares % p.n;
+    const CompactSet& set = p.sets[blockIdx.x / p.shares / p.n];
     const float* mask = p.mask + static_cast<int64_t>(image) * p.mask_h * p.mask_w;
     const MaskBits mask_bits = {mask, p.threshold, p.mask_h, p.mask_w, ceil_div(p.mask_w, 32), shared.bits};
     const bool in_shared = static_cast<int64_t>(mask_bits.words_in_row) * p.mask_h <= kWords;

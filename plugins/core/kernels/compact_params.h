@@ -20,7 +20,10 @@ struct CompactParams {
   float threshold;
   int n, mask_h, mask_w;
   int shares;  // blocks that share an image's set
+  int n_sets;
   CompactSet sets[kMaxSets];
+  int* zeros;  // set to 0 on the way
+  int n_zeros;
 };
 
 }  // namespace dyn2trt

@@ -102,8 +102,8 @@ typedef struct Dyn2trtMaskGather {
 
 /* SparseConv: rows of the input set -> rows of the output set.
  *
- * A 1x1 with stride 1, no padding and group 1 keeps the set: input.slots and output.sites may be NULL, and input and
- * output have the same grid; output.count may then be NULL too, and all n*h*w rows are computed. */
+ * A 1x1 with stride 1 and no padding keeps its set: input and output have the same grid and order of rows, slots and
+ * sites are not read and may be NULL, and so may output.count; without it all n*h*w rows are computed. */
 typedef struct Dyn2trtSparseConv {
   int32_t dtype;
   uint32_t flags;

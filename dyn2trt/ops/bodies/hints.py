@@ -1,0 +1,52 @@
+"""What a composite's adaptive body is told about its node: attributes that follow from the shapes the model states."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import onnx
+
+from dyn2trt.ops.schema import SCHEMAS
+
+SMALL_MACS = 60_000_000
+"""Below this many dense multiply-accumulates a block runs dense: choosing and gathering would cost more."""
+
+
+def expanded_channels(model: onnx.ModelProto, node: onnx.NodeProto) -> int | None:
+    """E of a GatedInvertedResidual; None where its weights are no initializers of the graph."""
+    return next((i.dims[0] for i in model.graph.initializer if i.name == node.input[2]), None)
+
+
+def node_hints(model: onnx.ModelProto, nodes: Sequence[onnx.NodeProto]) -> list[dict[str, str | int]]:
+    """Return for each composite node its ``schedule``, and ``expanded_channels`` where the op is told it.
+
+    Args:
+        model: with its functions, so that shapes can be inferred through them.
+        nodes: composite nodes of the model.
+    """
+    shapes = _known_shapes(model)
+    hints: list[dict[str, str | int]] = []
+    for node in nodes:
+        names = [tensor.name for tensor in SCHEMAS[node.op_type].inputs]
+        weights = [
+            shapes.get(value, ()) for name, value in zip(names, node.input, strict=True) if name.endswith("_weight")
+        ]
+        grid = shapes.get(node.input[1])
+        small = grid is not None and math.prod(grid) * sum(map(math.prod, weights)) < SMALL_MACS
+        hint: dict[str, str | int] = {"schedule": "dense" if small else "adaptive"}
+        if node.op_type == "GatedInvertedResidual":
+            hint["expanded_channels"] = expanded_channels(model, node) or 1
+        hints.append(hint)
+    return hints
+
+
+def _known_shapes(model: onnx.ModelProto) -> dict[str, tuple[int, ...]]:
+    """Static shapes of the graph's values by name: those stated, and those that ONNX infers from them."""
+    inferred = onnx.shape_inference.infer_shapes(model)
+    shapes = {i.name: tuple(i.dims) for i in model.graph.initializer}
+    for value in (*inferred.graph.input, *inferred.graph.value_info, *inferred.graph.output):
+        dims = value.type.tensor_type.shape.dim
+        if value.type.tensor_type.HasField("shape") and all(d.HasField("dim_value") for d in dims):
+            shapes[value.name] = tuple(d.dim_value for d in dims)
+    return shapes

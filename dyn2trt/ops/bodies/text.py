@@ -1,0 +1,80 @@
+"""Pieces of ONNX text that the bodies share."""
+
+from __future__ import annotations
+
+from dyn2trt.ops.bodies.signature import PLUGIN_ATTRIBUTES
+from dyn2trt.ops.schema import DOMAIN
+
+
+def call(results: str, op: str, arguments: str, **attributes: str) -> str:
+    """A call of another op of the domain, carrying the plugin attributes.
+
+    ``attributes`` are texts in ONNX syntax with their type, such as ``kernel_shape="ints = [3, 3]"``.
+    """
+    texts = {**{k: f'string = "{v}"' for k, v in PLUGIN_ATTRIBUTES.items()}, **attributes}
+    listed = ", ".join(f"{name}: {text}" for name, text in texts.items())
+    return f"    {results} = {DOMAIN}.{op} <{listed}> ({arguments})"
+
+
+def int_lists(**lists: list[int]) -> str:
+    """Constants int64[k]."""
+    return "\n".join(f"    {name} = Constant <value_ints = {values}> ()" for name, values in lists.items())
+
+
+def is_attribute(result: str, attribute: str, value: str) -> str:
+    """``result`` = whether a string attribute of the function is ``value``; a constant once the function is inlined."""
+    return f"""
+    {result}_has = Constant <value_string: string = @{attribute}> ()
+    {result}_asked = Constant <value_string = "{value}"> ()
+    {result} = Equal ({result}_has, {result}_asked)"""
+
+
+ACTIVATION_CONSTANTS = (
+    is_attribute("act_relu", "activation", "relu")
+    + is_attribute("act_relu6", "activation", "relu6")
+    + is_attribute("act_swish", "activation", "hard_swish")
+    + """
+    act_zero_f = Constant <value_float = 0.0> ()
+    act_six_f = Constant <value_float = 6.0> ()"""
+)
+
+
+def activation(result: str, x: str) -> str:
+    """``result`` = @activation(x), after `ACTIVATION_CONSTANTS`; ONNX Runtime folds the choice away."""
+    p = f"{result}_"
+    return f"""
+    {p}0 = CastLike (act_zero_f, {x})
+    {p}6 = CastLike (act_six_f, {x})
+    {result} = If (act_relu) <
+      then_branch = {p}g1 () => ({p}y1) {{ {p}y1 = Relu ({x}) }},
+      else_branch = {p}g2 () => ({p}y2) {{
+        {p}y2 = If (act_relu6) <
+          then_branch = {p}g3 () => ({p}y3) {{ {p}y3 = Clip ({x}, {p}0, {p}6) }},
+          else_branch = {p}g4 () => ({p}y4) {{
+            {p}y4 = If (act_swish) <
+              then_branch = {p}g5 () => ({p}y5) {{ {p}y5 = HardSwish ({x}) }},
+              else_branch = {p}g6 () => ({p}y6) {{ {p}y6 = Identity ({x}) }}
+            >
+          }}
+        >
+      }}
+    >"""
+
+
+def fitted(result: str, x: str, shape: str) -> str:
+    """``result`` = x reshaped to ``shape``, cropped or zero-padded where the number of elements differs.
+
+    It differs only in a branch that is not taken; there it keeps the shapes consistent, which ONNX's type inference
+    asks of both branches. In the branch that is taken this is a plain reshape, folded away for constant weights.
+    """
+    p = f"{result}_"
+    return f"""
+    {p}minus = Constant <value_ints = [-1]> ()
+    {p}zero = Constant <value_ints = [0]> ()
+    {p}flat = Reshape ({x}, {p}minus)
+    {p}has = Shape ({p}flat)
+    {p}needs = ReduceProd <keepdims = 1> ({shape})
+    {p}more = Sub ({p}needs, {p}has)
+    {p}pads = Concat <axis = 0> ({p}zero, {p}more)
+    {p}sized = Pad ({p}flat, {p}pads)
+    {result} = Reshape <allowzero = 1> ({p}sized, {shape})"""

@@ -1,0 +1,47 @@
+"""The torch ops on CUDA tensors: the core library's kernels on torch's current stream, without synchronisation.
+
+Where the library was not built, the reference runs instead, which is slow and waits for the device; a warning says so.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import torch
+
+from dyn2trt.ops import reference
+from dyn2trt.ops.core_library import ENVIRONMENT, LIBRARY, load_core_library
+from dyn2trt.ops.core_tensors import CoreOps
+from dyn2trt.ops.schema import SCHEMAS
+
+
+def register_cuda_ops(library: torch.library.Library) -> None:
+    """Give every op of `SCHEMAS`, defined in ``library`` already, its CUDA implementation."""
+    for schema in SCHEMAS.values():
+        library.impl(schema.torch_name, _implementation(schema.torch_name), "CUDA")
+
+
+def _implementation(name: str) -> Callable[..., Any]:
+    def run(first: torch.Tensor, *rest: Any, **attributes: Any) -> Any:
+        with torch.cuda.device(first.device):
+            return getattr(_ops(), name)(first, *rest, **attributes)
+
+    run.__name__ = name
+    return run
+
+
+@cache
+def _ops() -> Any:
+    """What runs the ops: `CoreOps`, or the reference module where there is no library."""
+    library = load_core_library()
+    if library is not None:
+        return CoreOps(library)
+    warnings.warn(
+        f"{LIBRARY} was not found, so dyn2trt's ops run their slow reference on the GPU; build it (cmake --preset "
+        f"release && cmake --build --preset release), or name it in {ENVIRONMENT}",
+        stacklevel=3,
+    )
+    return reference

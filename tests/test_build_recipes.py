@@ -1,0 +1,60 @@
+"""Every recipe's network, dense and gated, becomes a plan with its passport on the CPU (tests/tensorrt_on_cpu)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import onnx
+import pytest
+
+from dyn2trt.build import BuildOptions, build_engine, read_passport
+from dyn2trt.export.metadata import read_metadata
+from dyn2trt.export.recipe_export import export_recipe
+from dyn2trt.export.surgery import dense_twin, inline_composites
+from dyn2trt.ops.schema import DOMAIN
+from dyn2trt.recipe import load_recipe
+
+pytestmark = pytest.mark.tensorrt
+
+RECIPES = sorted((Path(__file__).resolve().parents[1] / "export").glob("*.toml"))
+assert RECIPES
+
+
+def with_batch(model: onnx.ModelProto, batch: int) -> onnx.ModelProto:
+    """The same model for one batch size."""
+    static = onnx.ModelProto()
+    static.CopyFrom(model)
+    static.graph.input[0].type.tensor_type.shape.dim[0].dim_value = batch
+    del static.graph.value_info[:]
+    return static
+
+
+@pytest.mark.usefixtures("host_plugins")
+@pytest.mark.parametrize("precision", ["fp32", "fp16", "bf16"])
+@pytest.mark.parametrize("recipe_path", RECIPES, ids=lambda path: path.stem)
+def test_recipe(tmp_path, recipe_path, precision):
+    recipe = load_recipe(recipe_path)
+    wanted = recipe.export.model_copy(update={"precision": precision, "dynamic_batch": True, "ops": "composite"})
+    export_recipe(recipe.network, wanted, tmp_path / "model.onnx", warn=lambda text: None)
+    composite = onnx.load(tmp_path / "model.onnx")
+    metadata = read_metadata(composite)
+    blocks = tuple(block.name for block in metadata.blocks)
+    n, *chw = metadata.input_shape
+    dynamic = BuildOptions(min_shapes={"x": (n, *chw)}, max_shapes={"x": (4 * n, *chw)}, optimization_level=0)
+    static = BuildOptions(optimization_level=0)
+
+    def build(model, options, expected):
+        onnx.save(model, tmp_path / "model.onnx")
+        passport = build_engine(tmp_path / "model.onnx", tmp_path / "model.plan", options)
+        assert read_passport(tmp_path / "model.plan") == passport
+        assert passport.precision == precision
+        assert passport.gated_blocks.as_plugins == passport.gated_blocks.expected == expected
+        assert passport.layers.plugin == sum(node.domain == DOMAIN for node in model.graph.node)
+        assert tuple(passport.outputs) == metadata.outputs
+
+    build(dense_twin(composite), dynamic, ())
+    build(composite, dynamic, blocks)
+    build(with_batch(composite, n), static, blocks)
+    primitive = inline_composites(composite)
+    build(primitive, dynamic, blocks)
+    build(with_batch(primitive, n), static, blocks)
