@@ -18,7 +18,7 @@ def generator_of(seed: int, epoch: int, index: int) -> np.random.Generator:
 
 def to_tensor(picture: NDArray[np.uint8], mean: tuple[float, ...], std: tuple[float, ...]) -> Tensor:
     """RGB uint8 [H, W, 3] → float32 [3, H, W], ``(rgb / 255 - mean) / std``."""
-    image = torch.from_numpy(np.ascontiguousarray(picture)).permute(2, 0, 1).float() / 255
+    image = torch.from_numpy(np.array(picture)).permute(2, 0, 1).float() / 255
     return (image - torch.tensor(mean)[:, None, None]) / torch.tensor(std)[:, None, None]
 
 

@@ -68,6 +68,7 @@ def read_annotations(path: Path) -> list[Person]:
     """
     try:
         from scipy.io import loadmat
+        from scipy.io.matlab import MatReadError
     except ImportError as error:
         raise MissingDependency("mpii's annotations need SciPy; pip install 'dyn2trt[train]'") from error
     try:
@@ -81,7 +82,7 @@ def read_annotations(path: Path) -> list[Person]:
             if is_training
             for person in _people(image)
         ]
-    except (KeyError, AttributeError, ValueError, TypeError, NotImplementedError, OSError) as error:
+    except (KeyError, AttributeError, ValueError, TypeError, NotImplementedError, OSError, MatReadError) as error:
         raise Dyn2trtError(f"{path} does not read as MPII's annotations: {error}") from error
 
 

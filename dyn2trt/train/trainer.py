@@ -19,7 +19,7 @@ from dyn2trt import __version__
 from dyn2trt.blocks import gated_blocks, set_execution
 from dyn2trt.checkpoint import load_checkpoint
 from dyn2trt.errors import Dyn2trtError
-from dyn2trt.files import replacing, write_text
+from dyn2trt.files import replacing, sha256, write_text
 from dyn2trt.gates import record_decisions, set_gumbel
 from dyn2trt.macs import MacReport, count_macs
 from dyn2trt.recipe import Recipe, TrainSection
@@ -267,6 +267,8 @@ class _Trainer:
     def _identity(self) -> dict[str, Any]:
         """The settings that weights depend on."""
         train = self.settings.model_dump(mode="json", exclude=_NO_EFFECT_ON_WEIGHTS)
+        if self.settings.start is not None:
+            train["start"] = sha256(self.settings.start)
         return {
             **train,
             "network": self.recipe.network.name,
