@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -21,14 +23,17 @@ BLOCKS = ["layer1.0", "layer2.0", "layer3.0"]
 GATE_BIAS, WEIGHT = "layer2.0.masker.maskconv.conv.bias", "layer2.0.conv2_weight"
 
 
-def export_official(folder: Path, **options: object) -> Path:
-    """Export the network for batches of 2, once a folder for each set of options."""
-    path = folder / f"{'_'.join(map(str, options.values())) or 'plain'}.onnx"
-    if not path.exists():
-        network = build_network("cifar_resnet", {"depth": 8, "classes": 10})
-        load_checkpoint(network, CHECKPOINT)
-        source = {"name": "cifar_resnet", "options": {"depth": 8, "classes": 10}, "checkpoint": CHECKPOINT}
-        export_network(network.eval(), input_shape=(2, 3, 32, 32), path=path, **source, **options)
+_FOLDER = tempfile.TemporaryDirectory(prefix="dyn2trt-tests-")
+
+
+@cache
+def export_official(**options: object) -> Path:
+    """Export the network for batches of 2, once for each set of options. Leave the file as it is."""
+    path = Path(_FOLDER.name) / f"{'_'.join(map(str, options.values())) or 'plain'}.onnx"
+    network = build_network("cifar_resnet", {"depth": 8, "classes": 10})
+    load_checkpoint(network, CHECKPOINT)
+    source = {"name": "cifar_resnet", "options": {"depth": 8, "classes": 10}, "checkpoint": CHECKPOINT}
+    export_network(network.eval(), input_shape=(2, 3, 32, 32), path=path, **source, **options)
     return path
 
 

@@ -20,11 +20,6 @@ from dyn2trt.compare.result import Comparison
 from dyn2trt.errors import Dyn2trtError
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("exported")
-
-
 class AsDeployed:
     """Runs the file as it is and nothing else, like a plan from which no further engine can be built."""
 
@@ -48,8 +43,8 @@ def compare_deployed(model: Path, monkeypatch: pytest.MonkeyPatch) -> Comparison
     return compare_model(options)[0]
 
 
-def test_masks_alone_are_compared(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    comparison = compare_deployed(export_official(folder, with_masks=True), monkeypatch)
+def test_masks_alone_are_compared(monkeypatch: pytest.MonkeyPatch) -> None:
+    comparison = compare_deployed(export_official(with_masks=True), monkeypatch)
     result = result_of(comparison)
     assert comparison.passed, comparison.to_json()
     assert [gate.statistics.logit_error for gate in result.gates] == [None] * 3
@@ -58,8 +53,8 @@ def test_masks_alone_are_compared(folder: Path, monkeypatch: pytest.MonkeyPatch)
     assert result.notes == ("not run with the reference's masks forced: only the plan is there",)
 
 
-def test_masks_alone_betray_a_shifted_gate(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    sound = export_official(folder, with_masks=True)
+def test_masks_alone_betray_a_shifted_gate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sound = export_official(with_masks=True)
     model = damaged(sound, tmp_path / "gate.onnx", GATE_BIAS, lambda bias: bias + 0.05)
     comparison = compare_deployed(model, monkeypatch)
     (cause,) = result_of(comparison).causes
@@ -69,8 +64,8 @@ def test_masks_alone_betray_a_shifted_gate(folder: Path, tmp_path: Path, monkeyp
     assert not comparison.passed
 
 
-def test_outputs_alone_say_that_decisions_are_not_known(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    comparison = compare_deployed(export_official(folder), monkeypatch)
+def test_outputs_alone_say_that_decisions_are_not_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    comparison = compare_deployed(export_official(), monkeypatch)
     assert comparison.passed
     assert any("export with --with-masks" in note for note in result_of(comparison).notes)
     assert result_of(comparison).gates == ()
@@ -78,32 +73,32 @@ def test_outputs_alone_say_that_decisions_are_not_known(folder: Path, monkeypatc
 
 @pytest.mark.tensorrt
 @pytest.mark.usefixtures("tensorrt_on_cpu")
-def test_a_plan_without_a_gpu_is_not_run_and_says_why(folder: Path, tmp_path: Path) -> None:
-    model, plan = export_official(folder, ops="dense"), tmp_path / "model.plan"
+def test_a_plan_without_a_gpu_is_not_run_and_says_why(tmp_path: Path) -> None:
+    model, plan = export_official(ops="dense"), tmp_path / "model.plan"
     build_engine(model, plan)
     options = CompareOptions(model, checkpoint=CHECKPOINT, images=str(INPUTS), plan=plan)
     comparison, _ = compare_model(options)
     assert comparison.passed
     assert "there is no NVIDIA GPU" in (result_of(comparison, "tensorrt").not_run or "")
 
-    np_model = onnx.load(model)
-    np_model.doc_string = "another file"
-    onnx.save(np_model, tmp_path / "other.onnx")
+    other = onnx.load(model)
+    other.doc_string = "another file"
+    onnx.save(other, tmp_path / "other.onnx")
     with pytest.raises(Dyn2trtError, match=r"model\.plan was built from another file than .*other\.onnx"):
         compare_model(CompareOptions(tmp_path / "other.onnx", checkpoint=CHECKPOINT, plan=plan))
     with pytest.raises(Dyn2trtError, match=r"absent\.plan"):
         compare_model(CompareOptions(model, checkpoint=CHECKPOINT, plan=tmp_path / "absent.plan"))
 
 
-def test_an_output_that_is_missing_is_no_match(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    model = onnx.load(export_official(folder))
+def test_an_output_that_is_missing_is_no_match(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = onnx.load(export_official())
     model.graph.output[0].name = "renamed"
     for node in model.graph.node:
         for index, name in enumerate(node.output):
             if name == "out0":
                 node.output[index] = "renamed"
     monkeypatch.setattr(module, "OnnxRuntimeBackend", lambda _model, _metadata: AsDeployed(model))
-    options = CompareOptions(export_official(folder), ("torch", "onnxruntime"), checkpoint=CHECKPOINT)
+    options = CompareOptions(export_official(), ("torch", "onnxruntime"), checkpoint=CHECKPOINT)
     comparison, _ = compare_model(options)
     assert not comparison.passed
     assert result_of(comparison).outputs[0].error == np.inf

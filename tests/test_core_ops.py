@@ -58,7 +58,7 @@ def test_sparse_conv(host_core_path, name, dtype, flags):
         strict=False,
     ):
         c_out = c_in if depthwise else c_out
-        h, w = 9, 13
+        h, w = 6, 11
         ops = GuardedOps(host_core_path, flags=flags, seed=next(seeds))
         ho, wo = geometry.output_size(h, w)
         logits = mask(kind, 2, ho, wo, generator)
@@ -230,3 +230,11 @@ def test_same_bits_whatever_the_order(host_core_path, name, flags):
         for seed in range(6)
     ]
     assert all(torch.equal(result, results[0]) for result in results[1:])
+
+
+def test_tall_plane(host_core_path):
+    """More tiles than compaction scans at once, all of them one block's."""
+    generator = torch.Generator().manual_seed(13)
+    weights = parameters([(8, 1, 1, 8), (3, 3, 8), (8, 1, 1, 8)], [8, 9, 8], torch.float32, generator)
+    x = dense((1, 8, 8000, 1), torch.float32, "nchw", generator)
+    composite(host_core_path, "gated_inverted_residual", x, mask("some", 1, 8000, 1, generator), weights, [], 0)

@@ -112,6 +112,25 @@ void set_runnable(Scheduler& s, int thread) {
   s.runnable.push_back(thread);
 }
 
+// All threads of the block, in an order of warps and an order of lanes of its own. With kNewestFirst a warp then runs
+// as far as the next barrier of the block while the others have not begun.
+void release_all(Scheduler& s) {
+  const int warps = (s.threads + 31) / 32;
+  int order[32];
+  for (int i = 0; i < warps; ++i) {
+    const int j = static_cast<int>(s.random.below(static_cast<unsigned>(i + 1)));
+    order[i] = order[j];
+    order[j] = i;
+  }
+  const int flip = static_cast<int>(s.random.below(32));
+  for (int i = 0; i < warps; ++i) {
+    for (int lane = 0; lane < 32; ++lane) {
+      const int thread = 32 * order[i] + (lane ^ flip);
+      if (thread < s.threads) set_runnable(s, thread);
+    }
+  }
+}
+
 int take_runnable(Scheduler& s) {
   auto& list = s.runnable;
   switch (s.order) {
@@ -279,9 +298,8 @@ void run_block(Scheduler& s) {
     fibre.context = make_context(fibre.stack + kStackBytes, fibre_main);
     fibre.copies.clear();
     fibre.groups_committed = 0;
-    set_runnable(s, i);
   }
-  for (int i = s.threads - 1; i > 0; --i) std::swap(s.runnable[i], s.runnable[s.random.below(i + 1)]);
+  release_all(s);
   yield(s, s.caller);
 }
 
@@ -361,7 +379,7 @@ void block_barrier(Place place) {
     return;
   }
   s.at_barrier = 0;
-  for (int i = 0; i < s.threads; ++i) set_runnable(s, i);
+  release_all(s);
   yield(s, s.fibres[s.current].context);
 }
 
