@@ -35,6 +35,8 @@ def train(
     """
     import dataclasses
     import json
+    import shlex
+    import sys
 
     import torch
 
@@ -47,9 +49,12 @@ def train(
         torch.set_num_threads(threads)
     chosen = overrule_train(load_recipe(recipe), settings or [])
     folder = output or Path("runs") / f"{recipe.stem}-train"
+    command = shlex.join(["dyn2trt", *sys.argv[1:]])
     try:
         with joined(device) as process, _display(process.writes) as listener:
-            outcome = train_recipe(chosen, folder, process, restart=restart, tensorboard=tensorboard, listener=listener)
+            outcome = train_recipe(
+                chosen, folder, process, restart=restart, tensorboard=tensorboard, command=command, listener=listener
+            )
     except KeyboardInterrupt:
         raise Dyn2trtError(f"interrupted; the same command goes on after the last whole epoch ({folder})") from None
     if not process.writes:

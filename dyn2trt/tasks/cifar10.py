@@ -97,7 +97,7 @@ def make_task(settings: TrainSection, size: tuple[int, int]) -> Task:
     inner = "" if (settings.data / TEST[0]).exists() else "cifar-10-batches-py/"
     folder = data_folder(settings, LAYOUT, tuple(inner + name for name in (*TRAIN, *TEST))) / inner
     return Task(
-        kind="classification",
+        about="CIFAR-10; validation is its test batch",
         train=Cifar10(folder, TRAIN, settings.seed),
         validation=Cifar10(folder, TEST, None),
         test=None,

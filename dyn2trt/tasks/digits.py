@@ -157,7 +157,7 @@ def make_task(settings: TrainSection, size: tuple[int, int]) -> Task:
         raise Dyn2trtError(f"digits needs canvases of at least 32x32 to place digits on, not {size[0]}x{size[1]}")
     # Validation and test are the same for every seed of training, so that runs can be compared.
     return Task(
-        kind="classification",
+        about="handwritten digits (scikit-learn's bundled set) at random scale and place on cluttered canvases",
         train=DigitCanvases("train", settings.samples or 3000, size, settings.seed),
         validation=DigitCanvases("validation", EVALUATED, size, seed=0),
         test=DigitCanvases("test", EVALUATED, size, seed=0),

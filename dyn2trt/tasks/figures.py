@@ -195,7 +195,7 @@ def make_task(settings: TrainSection, size: tuple[int, int]) -> Task:
         raise Dyn2trtError(f"figures are squares whose side is a multiple of 64, not {size[0]}x{size[1]}")
     # Validation and test are the same for every seed of training, so that runs can be compared.
     return Task(
-        kind="pose",
+        about="a made 16-joint figure over scikit-learn's bundled photographs",
         train=Figures("train", settings.samples or 2000, size[0], settings.seed),
         validation=Figures("validation", EVALUATED, size[0], seed=0),
         test=Figures("test", EVALUATED, size[0], seed=0),

@@ -76,7 +76,7 @@ def make_task(settings: TrainSection, size: tuple[int, int]) -> Task:
             f"{LAYOUT}"
         )
     return Task(
-        kind="classification",
+        about="ImageNet, or another set with a folder for each class",
         train=ImageFolders(folder / "train", classes, size, settings.seed),
         validation=ImageFolders(folder / "val", classes, size, None),
         test=None,

@@ -211,7 +211,7 @@ def make_task(settings: TrainSection, size: tuple[int, int]) -> Task:
             f"{folder / ANNOTATIONS} gives {len(train)} people to train on and {len(validation)} to check"
         )
     return Task(
-        kind="pose",
+        about="MPII Human Pose; validation is a part of its training images",
         train=People(folder, train, size[0], settings.seed),
         validation=People(folder, validation, size[0], None),
         test=None,

@@ -35,7 +35,7 @@ class Task:
     """What a network is trained to do.
 
     Attributes:
-        kind: ``classification`` or ``pose``, as in `dyn2trt.networks.zoo`.
+        about: what the data is, in a sentence.
         train, validation: the data to learn from and to choose by.
         test: held out from both; None where the data set keeps its test labels to itself.
         loss: (outputs, target) → scalar, the mean over the batch.
@@ -45,7 +45,7 @@ class Task:
         mean, std: of the images' normalisation, of red, green and blue scaled to 0..1.
     """
 
-    kind: str
+    about: str
     train: EpochDataset
     validation: EpochDataset
     test: EpochDataset | None

@@ -22,7 +22,8 @@ def sample_images(data: EpochDataset, count: int = ROWS * COLUMNS) -> Tensor:
 
 @torch.no_grad()
 def heat_map_sheet(network: nn.Module, images: Tensor, task: Task) -> NDArray[np.uint8]:
-    """A sheet of the images, each beside its heat map, RGB uint8 [H, W, 3]: the brighter, the more blocks computed.
+    """A sheet of the images, each beside its heat map, RGB uint8 [H, W, 3]: the brighter, the more blocks computed,
+    on one scale for the sheet.
 
     Leaves the network in evaluation mode.
     """
@@ -34,10 +35,10 @@ def heat_map_sheet(network: nn.Module, images: Tensor, task: Task) -> NDArray[np
         network(images.to(device))
     pictures = to_pictures(images.numpy(), mean=task.mean, std=task.std)
     masks = [(decision.mask != 0).cpu().numpy() for decision in decisions]
-    tiles = []
-    for index, picture in enumerate(pictures):
-        heat = overlay(picture, heat_map(masks, index, picture.shape[:2]))
-        tiles.append(np.concatenate([picture, heat], axis=1))
+    heats = [heat_map(masks, index, picture.shape[:2]) for index, picture in enumerate(pictures)]
+    top = max(heat.values.max() for heat in heats)
+    pairs = zip(pictures, heats, strict=True)
+    tiles = [np.concatenate([picture, overlay(picture, heat, top)], axis=1) for picture, heat in pairs]
     blank = np.full_like(tiles[0], 255)
     tiles += [blank] * (-len(tiles) % COLUMNS)
     rows = [np.concatenate(tiles[i : i + COLUMNS], axis=1) for i in range(0, len(tiles), COLUMNS)]

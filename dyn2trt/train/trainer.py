@@ -27,6 +27,7 @@ from dyn2trt.tasks.task import Outputs, Task, make_task
 from dyn2trt.train import saved
 from dyn2trt.train.batches import GlobalBatches, evaluation_loader, training_loader
 from dyn2trt.train.batchnorm import share_batchnorm
+from dyn2trt.train.card import card
 from dyn2trt.train.criterion import SparsityCriterion
 from dyn2trt.train.divergence import DivergenceGuard
 from dyn2trt.train.evaluate import Evaluation, evaluate
@@ -70,17 +71,19 @@ def train_recipe(
     *,
     restart: bool = False,
     tensorboard: bool = False,
+    command: str = "",
     listener: Listener = lambda kind, values: None,
 ) -> Outcome:
     """Train what a recipe describes, going on where an earlier call stopped, and evaluate the best weights.
 
     Writes into ``output``: ``last.pth`` after every epoch, ``best.pth``, ``train.csv``, ``pictures/`` and at the end
-    ``result.json``.
+    ``result.json`` and ``card.md``.
 
     Args:
         recipe: with a ``[train]`` section.
         process: this process, from `dyn2trt.train.processes.joined`.
         restart: begin again although ``output`` holds an unfinished or finished training.
+        command: what was typed, for the card.
         listener: told of every step and epoch, in the process that writes.
 
     Raises:
@@ -97,7 +100,7 @@ def train_recipe(
             board = TensorBoardLog(output / "tensorboard", trainer.progress.epochs + 1)
             stack.callback(board.close)
         trainer.run(board)
-    return trainer.finish()
+    return trainer.finish(command)
 
 
 class _Trainer:
@@ -167,7 +170,7 @@ class _Trainer:
                     board.add(row)
                 self._picture(epoch, board)
 
-    def finish(self) -> Outcome:
+    def finish(self, command: str) -> Outcome:
         """Evaluate the best weights and write the result."""
         wait_for_all()
         weights = self.output / saved.BEST
@@ -176,7 +179,10 @@ class _Trainer:
         test = self._evaluate("test") if self.task.test is not None else None
         outcome = Outcome(weights, self.progress.epochs, self.progress.seconds, validation, test)
         if self.process.writes:
-            write_text(self.output / "result.json", json.dumps(self._result(outcome), indent=1) + "\n")
+            result = self._result(outcome)
+            write_text(self.output / "result.json", json.dumps(result, indent=1) + "\n")
+            text = card(result, weights, about=self.task.about, commands=command or "trained by a program")
+            write_text(self.output / "card.md", text)
         return outcome
 
     def _train_epoch(self, epoch: int, loader: Any) -> dict[str, float]:
