@@ -5,6 +5,9 @@ EXTRA ?= $(if $(shell command -v nvidia-smi),gpu,cpu)
 RECIPE ?= export/hourglass_demo.toml
 BIN := $(VENV)/bin
 
+# A checkout compiles its kernels for this machine's GPU, or for one architecture; a release for all (CMakePresets.json).
+export CUDAARCHS ?= $(if $(shell command -v nvidia-smi),native,90)
+
 .PHONY: demo setup test lint format clean
 
 demo: setup  ## set up, then compile, compare, measure and report on the demo network and its photographs

@@ -190,7 +190,7 @@ def test_unknown_op(tmp_path):
     assert "Plugin not found" in lines[2]
     assert lines[3] == "  wanted: plugin acme::Wibble version 1"
     assert lines[4].startswith("  registered: ")
-    assert lines[5] == "  load a library that has it: --plugins LIBRARY"
+    assert lines[5] == "  neither TensorRT nor dyn2trt knows this op: write it in standard ops"
 
 
 def test_a_refused_standard_op(tmp_path):

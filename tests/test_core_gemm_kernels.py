@@ -94,6 +94,14 @@ def test_blocks_that_share_a_tile(library, case, math):
         check(library, replace(case, channels=channels, grid=(1, 3, 4), split=True, dtype=dtype, tf32=tf32))
 
 
+@pytest.mark.parametrize("kind", TILES)
+def test_blocks_that_walk_several_rows_of_tiles(library, kind):
+    case, _ = TILES[kind]
+    for out in ("rows", "nhwc"):
+        small = replace(case, grid=(2, 33, 31), active="all", channels=8, cols=8, out=out, residual=False, tile=1)
+        check(library, small)
+
+
 def test_results_do_not_depend_on_the_order_of_threads_and_blocks(library):
     for case in (replace(POINTWISE, channels=320, split=True), CONV3X3, replace(DEPTHWISE, channels=256, split=True)):
         results = []

@@ -5,15 +5,19 @@ from __future__ import annotations
 import errno
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from handmade_model import Handmade
+from handmade_model import METADATA, Handmade
 from official import FOLDER
+from test_build_passport import PASSPORT
 from typer.testing import CliRunner, Result
 
+from dyn2trt.build.dense_check import GatedBlocks
+from dyn2trt.build.passport import write_passport
 from dyn2trt.cli.main import app
 from dyn2trt.errors import Dyn2trtError
 from dyn2trt.export.metadata import read_metadata
@@ -210,3 +214,19 @@ def test_inspect_points_at_blocks_without_nodes_or_bodies(tmp_path: Path) -> Non
     lines = {line.split()[1]: line for line in dyn2trt("inspect", path).stdout.splitlines() if " stage." in line}
     assert lines["stage.0"].rstrip().endswith("1 node, no body")
     assert lines["stage.2"].rstrip().endswith("missing")
+
+
+def test_inspect_shows_how_an_engine_runs_each_block(tmp_path: Path) -> None:
+    plan = tmp_path / "model.plan"
+    plan.write_bytes(b"plan")
+    blocks = tuple(block.name for block in METADATA.blocks)
+    passport = replace(PASSPORT, export=json.loads(METADATA.to_json()), gated_blocks=GatedBlocks(blocks, blocks[:1]))
+    write_passport(plan, passport)
+    shown = dyn2trt("inspect", plan).stdout
+    rows = {line.split()[1]: line.split()[-1] for line in shown.splitlines() if " stage." in line}
+    assert rows == {"stage.0": "plugin", "stage.1": "dense", "stage.2": "dense"}
+    for text in ("tensorrt 11.4.0.106", "x 1x3x8x8 to 4x3x8x8, tuned for 1x3x8x8", "NVIDIA H200"):
+        assert text in shown
+    assert json.loads(dyn2trt("inspect", "--json", plan).stdout)["module"] == "tensorrt"
+    write_passport(plan, replace(passport, export=None))
+    assert "20 parsed, 1 of them plugins" in dyn2trt("inspect", plan).stdout

@@ -23,7 +23,8 @@ class Creator:
     version: str
 
     def __str__(self) -> str:
-        return f"{self.namespace}::{self.name} version {self.version}"
+        scope = f"{self.namespace}::" if self.namespace else ""
+        return f"{scope}{self.name} version {self.version}"
 
 
 def registered_creators(registry: Any) -> list[Creator]:
@@ -60,9 +61,13 @@ def why_unmet(wanted: Creator, registered: Iterable[Creator], library: str | Non
     elif same_name:
         have = ", ".join(f"version {c.version} in namespace '{c.namespace}'" for c in same_name)
         source = f" ({library})" if library else ""
-        mend = f"build the plugin library of this dyn2trt ({BUILD_COMMAND}), or export the model again with it"
         lines.append(f"the plugin is there as {have}{source}")
-        lines.append(mend if ours else "load a library that has the wanted version: --plugins LIBRARY")
+        if ours:
+            lines.append(
+                f"build the plugin library of this dyn2trt ({BUILD_COMMAND}), or export the model again with it"
+            )
+        else:
+            lines.append("correct plugin_version or plugin_namespace in the model")
     elif ours and wanted.name in SCHEMAS and library is None:
         lines.append(
             f"no plugin library is loaded: build it with {BUILD_COMMAND}, or name one with --plugins LIBRARY or "
@@ -71,5 +76,5 @@ def why_unmet(wanted: Creator, registered: Iterable[Creator], library: str | Non
     elif near:
         lines.append(f"did you mean {near[0]}?")
     else:
-        lines.append("load a library that has it: --plugins LIBRARY")
+        lines.append("neither TensorRT nor dyn2trt knows this op: write it in standard ops")
     return "".join(f"\n  {line}" for line in lines)

@@ -110,7 +110,9 @@ def captured() -> Iterator[list[str]]:
         _Capture.lines = outer
 
 
+_SOURCE_POSITION = re.compile(r"\s*\bIn \S+ at \S+?\.(?:cpp|h):\d+")
+
+
 def reasons(lines: list[str]) -> str:
-    """Indent TensorRT's error lines to go under a message; source positions are dropped."""
-    cleaned = (re.sub(r"\s*\(?In \S+ at \S+?\.cpp:\d+\)?|\bIn \S+ at \S+?\.cpp:\d+", "", line) for line in lines)
-    return "".join(f"\n  TensorRT: {line}" for line in dict.fromkeys(cleaned))
+    """Indent TensorRT's error lines to go under a message; positions in TensorRT's sources are dropped."""
+    return "".join(f"\n  TensorRT: {line}" for line in dict.fromkeys(_SOURCE_POSITION.sub("", line) for line in lines))

@@ -19,33 +19,23 @@ def inspect(
     MACs are of one image with every position active; halo is the share of a block's that is done at every position
     its active ones read.
     """
+    import json
+
     from rich.console import Console
 
     from dyn2trt.build.passport import passport_path, read_passport
     from dyn2trt.export.metadata import load_model, parse_metadata, read_metadata
-    from dyn2trt.export.overview import nodes_of_blocks, plugins_of_blocks, render
+    from dyn2trt.export.overview import facts_of_plan, nodes_of_blocks, plugins_of_blocks, render
 
     console = Console()
-    if file.suffix in (".plan", ".engine") or passport_path(file).is_file():
+    if file.suffix in (".plan", ".engine") or (file.suffix != ".onnx" and passport_path(file).is_file()):
         passport = read_passport(file)
         if as_json:
             typer.echo(passport.to_json(), nl=False)
             return
-        facts = {
-            "plan": f"{file} ({passport.plan_bytes / 2**20:.1f} MiB)",
-            "TensorRT": f"{passport.module} {passport.tensorrt}",
-            "GPU": str(passport.gpu or "none"),
-            "plugin library": str(passport.plugin or "none"),
-            "layers": f"{passport.layers.total} parsed, {passport.layers.plugin} plugins",
-            "profiles": ", ".join(f"{name}: {profile}" for name, profile in passport.profiles.items()),
-        }
-        if passport.export is None:
-            console.print("\n".join(f"{name}  {value}" for name, value in facts.items()), highlight=False)
-            return
-        import json
-
-        metadata = parse_metadata(json.dumps(passport.export), str(passport_path(file)))
-        console.print(render(metadata, facts, plugins_of_blocks(passport)))
+        exported = json.dumps(passport.export)
+        metadata = None if passport.export is None else parse_metadata(exported, str(passport_path(file)))
+        console.print(render(metadata, facts_of_plan(passport, str(file)), plugins_of_blocks(passport)))
         return
     model = load_model(file)
     metadata = read_metadata(model)

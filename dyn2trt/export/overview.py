@@ -38,17 +38,36 @@ def plugins_of_blocks(passport: Passport) -> dict[str, str]:
     return {name: "plugin" if name in blocks.as_plugins else "dense" for name in blocks.expected}
 
 
-def render(metadata: ExportMetadata, facts: Mapping[str, str], blocks: Mapping[str, str] | None = None) -> Group:
+def facts_of_plan(passport: Passport, name: str) -> dict[str, str]:
+    """What a plan's passport says of it as a whole."""
+    from dyn2trt.build.profiles import format_shape
+
+    profiles = [
+        f"{tensor} {format_shape(p.min)} to {format_shape(p.max)}, tuned for {format_shape(p.opt)}"
+        for tensor, p in passport.profiles.items()
+    ]
+    return {
+        "plan": f"{name} ({passport.plan_bytes / 2**20:.1f} MiB)",
+        "built by": f"dyn2trt {passport.dyn2trt}, {passport.module} {passport.tensorrt}",
+        "for": str(passport.gpu or "no GPU"),
+        "plugin library": str(passport.plugin or "none"),
+        "layers": f"{passport.layers.total} parsed, {passport.layers.plugin} of them plugins",
+        "serves": "; ".join(profiles),
+    }
+
+
+def render(metadata: ExportMetadata | None, facts: Mapping[str, str], blocks: Mapping[str, str] | None = None) -> Group:
     """Return what rich prints: ``facts`` and the metadata's own, then, with ``blocks``, a row a gated block.
 
     Args:
+        metadata: None for an engine of a model that dyn2trt did not export.
         facts: lines to begin with, such as the file's name.
         blocks: what each block is in the file, by its name.
     """
     head = Table.grid(padding=(0, 2))
-    for name, value in {**facts, **_facts(metadata)}.items():
+    for name, value in {**facts, **(_facts(metadata) if metadata is not None else {})}.items():
         head.add_row(Text(name, style="bold"), Text(value))
-    return Group(head) if not blocks else Group(head, Text(), _table(metadata, blocks))
+    return Group(head) if not blocks or metadata is None else Group(head, Text(), _table(metadata, blocks))
 
 
 _COLUMNS: dict[str, Literal["left", "right"]] = {

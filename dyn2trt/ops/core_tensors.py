@@ -14,6 +14,7 @@ from torch import Tensor
 
 from dyn2trt.ops import core_library as core
 from dyn2trt.ops.geometry import Geometry
+from dyn2trt.ops.memory_format import output_format
 from dyn2trt.ops.schema import ACTIVATIONS, FLOATS, REDUCTIONS
 
 _DTYPES = {getattr(torch, name): code for code, name in enumerate(FLOATS)}
@@ -279,10 +280,10 @@ class CoreOps:
         return torch.empty(shape, dtype=dtype, device=device)
 
     def _empty_like(self, x: Tensor) -> Tensor:
-        """An uninitialised tensor of x's shape, type and memory format."""
-        if not _is_channels_last(x):
-            return self._empty(x.shape, x.dtype, x.device)
+        """An uninitialised dense tensor of x's shape and type in the output's memory format."""
         n, c, h, w = x.shape
+        if output_format(x) == torch.contiguous_format:
+            return self._empty((n, c, h, w), x.dtype, x.device)
         return self._empty((n, h, w, c), x.dtype, x.device).permute(0, 3, 1, 2)
 
     def _flags(self) -> int:

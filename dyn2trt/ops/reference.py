@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from dyn2trt.ops.geometry import Geometry, same3x3
+from dyn2trt.ops.memory_format import output_format
 from dyn2trt.ops.schema import ACTIVATIONS, REDUCTIONS
 
 SiteSet = tuple[Tensor, Tensor, Tensor]
@@ -160,7 +161,8 @@ def mask_scatter(
     site = sites.long()
     # Sites are unique, so reading, adding and writing back equals an accumulating scatter.
     flat[site] = flat[site] + rows.to(wide) if reduction == "add" else rows.to(wide)
-    return activate(flat, activation).to(base.dtype).view(n, h, w, c).permute(0, 3, 1, 2).contiguous()
+    y = activate(flat, activation).to(base.dtype).view(n, h, w, c).permute(0, 3, 1, 2)
+    return y.contiguous(memory_format=output_format(base))
 
 
 def gated_inverted_residual(
@@ -189,7 +191,7 @@ def gated_inverted_residual(
         sites,
         count,
         **depthwise.attributes,
-        group=depthwise_weight.shape[2],
+        group=0,
         activation=activation,
     )
     rows = sparse_conv(rows, project_weight, project_bias)

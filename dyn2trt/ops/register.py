@@ -1,4 +1,4 @@
-"""``torch.ops.dyn2trt.*``: every op of `SCHEMAS` registered with its CPU reference and a fake kernel.
+"""``torch.ops.dyn2trt.*``: every op of `SCHEMAS` registered with its CPU reference, CUDA kernels and a fake kernel.
 
 The fake kernels give shapes and dtypes only, so that ``torch.export`` and ``torch.compile`` trace the ops; the number
 of rows, which the mask decides, is an unbacked symbolic integer.
@@ -13,7 +13,9 @@ import torch
 from torch import Tensor
 
 from dyn2trt.ops import reference
+from dyn2trt.ops.cuda import register_cuda_ops
 from dyn2trt.ops.geometry import Geometry
+from dyn2trt.ops.memory_format import output_format
 from dyn2trt.ops.schema import DOMAIN, SCHEMAS
 
 _LIBRARY: torch.library.Library | None = None
@@ -29,6 +31,7 @@ def register_torch_ops() -> None:
         _LIBRARY.define(schema.torch_schema, tags=(torch.Tag.needs_exact_strides,))
         _LIBRARY.impl(schema.torch_name, getattr(reference, schema.torch_name), "CPU")
         torch.library.register_fake(f"{DOMAIN}::{schema.torch_name}", _FAKES[schema.torch_name], lib=_LIBRARY)
+    register_cuda_ops(_LIBRARY)
 
 
 def _fake_mask_gather(mask: Tensor, x: Tensor | None = None, **attributes: Any) -> tuple[Tensor, ...]:
@@ -60,15 +63,15 @@ def _fake_sparse_conv(
 
 
 def _fake_mask_scatter(base: Tensor, rows: Tensor, sites: Tensor, count: Tensor, **attributes: Any) -> Tensor:
-    return base.new_empty(base.shape)
+    return torch.empty_like(base, memory_format=output_format(base))
 
 
 def _fake_inverted_residual(x: Tensor, mask: Tensor, *weights: Tensor, **attributes: Any) -> Tensor:
-    return x.new_empty(x.shape)
+    return torch.empty_like(x, memory_format=output_format(x))
 
 
 def _fake_residual(x: Tensor, mask: Tensor, identity: Tensor, *weights: Tensor, **attributes: Any) -> Tensor:
-    return identity.new_empty(identity.shape)
+    return torch.empty_like(identity, memory_format=output_format(identity))
 
 
 _FAKES: dict[str, Callable[..., Any]] = {

@@ -35,29 +35,37 @@ ACTIVATION_CONSTANTS = (
     + is_attribute("act_swish", "activation", "hard_swish")
     + """
     act_zero_f = Constant <value_float = 0.0> ()
-    act_six_f = Constant <value_float = 6.0> ()"""
+    act_six_f = Constant <value_float = 6.0> ()
+    act_least_f = Constant <value_float = -3.4028235e38> ()
+    act_most_f = Constant <value_float = 3.4028235e38> ()
+    act_floored = Or (act_relu, act_relu6)
+    act_low = Where (act_floored, act_zero_f, act_least_f)
+    act_high = Where (act_relu6, act_six_f, act_most_f)"""
 )
+"""All but hard_swish are a Clip: ``act_low`` and ``act_high`` are its bounds, constants once inlined."""
 
 
-def activation(result: str, x: str) -> str:
-    """``result`` = @activation(x), after `ACTIVATION_CONSTANTS`; ONNX Runtime folds the choice away."""
+def activation(result: str, x: str, fixed: str | None = None) -> str:
+    """``result`` = activation(x). Of ``@activation``, after `ACTIVATION_CONSTANTS`, unless one is ``fixed``."""
     p = f"{result}_"
-    return f"""
+    match fixed:
+        case "none":
+            return f"\n    {result} = Identity ({x})"
+        case "relu":
+            return f"\n    {result} = Relu ({x})"
+        case "hard_swish":
+            return f"\n    {result} = HardSwish ({x})"
+        case "relu6":
+            return f"""
     {p}0 = CastLike (act_zero_f, {x})
     {p}6 = CastLike (act_six_f, {x})
-    {result} = If (act_relu) <
-      then_branch = {p}g1 () => ({p}y1) {{ {p}y1 = Relu ({x}) }},
-      else_branch = {p}g2 () => ({p}y2) {{
-        {p}y2 = If (act_relu6) <
-          then_branch = {p}g3 () => ({p}y3) {{ {p}y3 = Clip ({x}, {p}0, {p}6) }},
-          else_branch = {p}g4 () => ({p}y4) {{
-            {p}y4 = If (act_swish) <
-              then_branch = {p}g5 () => ({p}y5) {{ {p}y5 = HardSwish ({x}) }},
-              else_branch = {p}g6 () => ({p}y6) {{ {p}y6 = Identity ({x}) }}
-            >
-          }}
-        >
-      }}
+    {result} = Clip ({x}, {p}0, {p}6)"""
+    return f"""
+    {p}low = CastLike (act_low, {x})
+    {p}high = CastLike (act_high, {x})
+    {result} = If (act_swish) <
+      then_branch = {p}swish () => ({p}y1) {{ {p}y1 = HardSwish ({x}) }},
+      else_branch = {p}clip () => ({p}y2) {{ {p}y2 = Clip ({x}, {p}low, {p}high) }}
     >"""
 
 

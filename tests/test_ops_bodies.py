@@ -1,0 +1,126 @@
+"""The composites' ONNX bodies in ONNX Runtime equal the torch reference, however they are scheduled."""
+
+import numpy as np
+import onnx
+import onnx.inliner
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from ops_cases import Case, composite, composites, one_node_model, run_onnx, run_torch, with_schedule
+
+import dyn2trt.ops  # noqa: F401  registers the ops
+from dyn2trt.errors import Dyn2trtError
+from dyn2trt.ops.bodies import attach_bodies, functions_for
+from dyn2trt.ops.schema import COMPOSITES, DOMAIN, SCHEMAS
+
+COMPOSITE_NAMES = [schema.name for schema in COMPOSITES]
+
+
+def assert_agree(case: Case, model: onnx.ModelProto, bound: float = 1e-5) -> None:
+    ours = run_onnx(model, case.tensors)[0].astype(np.float64)
+    theirs = run_torch(case.op, case.tensors, case.attributes).double().numpy()
+    assert ours.shape == theirs.shape
+    assert np.linalg.norm(ours - theirs) <= bound * max(1.0, float(np.linalg.norm(theirs)))
+
+
+@settings(deadline=None, max_examples=40)
+@given(composites(), st.sampled_from(["adaptive", "dense"]), st.booleans())
+def test_scheduled_body_is_the_reference(case: Case, schedule: str, dynamic: bool):
+    model = one_node_model(case.op, case.tensors, case.attributes, dynamic=dynamic)
+    assert_agree(case, with_schedule(model, schedule))
+
+
+@settings(deadline=None, max_examples=25)
+@given(composites(), st.booleans())
+def test_composition_is_the_reference(case: Case, dynamic: bool):
+    assert_agree(case, one_node_model(case.op, case.tensors, case.attributes, dynamic=dynamic, quick=False))
+
+
+@pytest.mark.parametrize("mask", ["nothing", "one site", "border", "blob", "everything"])
+@pytest.mark.parametrize("op", COMPOSITE_NAMES)
+def test_large_map(op, mask):
+    """Large enough for the cost model to decide: sparse for nothing and one site, dense for everything."""
+    case = composite(op, 1, 64, 57, 67, mask, 3, activation="relu6")
+    model = one_node_model(op, case.tensors, case.attributes)
+    assert next(a.s for a in model.graph.node[0].attribute if a.name == "schedule") == b"adaptive"
+    assert_agree(case, model)
+
+
+@settings(deadline=None, max_examples=10)
+@given(composites())
+def test_float16(case: Case):
+    half = case.cast(torch.float16)
+    assert_agree(half, one_node_model(case.op, half.tensors, case.attributes), bound=4e-3)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
+@pytest.mark.parametrize("quick", [True, False])
+@pytest.mark.parametrize("op", COMPOSITE_NAMES)
+def test_model_is_strictly_valid(op, quick, dtype):
+    case = composite(op, 1, 8, 9, 8, "blob", 0, activation="relu").cast(dtype)
+    model = one_node_model(op, case.tensors, case.attributes, quick=quick)
+    onnx.checker.check_model(model, full_check=True)
+    onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True, data_prop=True)
+
+
+@pytest.mark.parametrize("op", COMPOSITE_NAMES)
+def test_composition_inlines_to_primitives(op):
+    case = composite(op, 1, 8, 9, 8, "blob", 0, activation="relu")
+    model = one_node_model(op, case.tensors, case.attributes, quick=False)
+    flat = onnx.inliner.inline_selected_functions(model, [(DOMAIN, op)])
+    ours = {node.op_type for node in flat.graph.node if node.domain == DOMAIN}
+    assert ours == {"MaskGather", "SparseConv", "MaskScatter"}
+    assert_agree(case, flat)
+
+
+def test_only_the_needed_functions_are_attached():
+    case = composite("GatedInvertedResidual", 1, 4, 5, 5, "blob", 0, activation="relu6")
+    model = one_node_model(case.op, case.tensors, case.attributes)
+    assert [f.name for f in model.functions] == ["GatedInvertedResidual"]
+    pure = attach_bodies(model, quick=False)
+    assert [f.name for f in pure.functions] == ["MaskGather", "SparseConv", "MaskScatter", "GatedInvertedResidual"]
+    assert not {"schedule", "expanded_channels"} & {a.name for a in pure.graph.node[0].attribute}
+    assert attach_bodies(pure) == model
+
+
+def test_weights_that_are_no_initializers_run_as_the_composition():
+    case = composite("GatedInvertedResidual", 1, 4, 5, 6, "blob", 0, activation="relu6")
+    model = one_node_model(case.op, case.tensors, case.attributes)
+    for constant in model.graph.initializer:
+        model.graph.input.append(onnx.helper.make_tensor_value_info(constant.name, 1, constant.dims))
+    del model.graph.initializer[:]
+    assert_agree(case, attach_bodies(model))
+
+
+@pytest.mark.parametrize("schema", SCHEMAS.values(), ids=SCHEMAS)
+def test_functions_declare_what_the_schema_says(schema):
+    node = onnx.helper.make_node(
+        schema.name, [t.name for t in schema.inputs], [t.name for t in schema.outputs], domain=DOMAIN
+    )
+    graph = onnx.helper.make_graph([node], "g", [], [])
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 20)])
+    made = next(f for f in functions_for(model, quick=False) if f.name == schema.name)
+    assert list(made.input) == [t.name for t in schema.inputs]
+    assert list(made.output) == [t.name for t in schema.outputs]
+    declared = {a.name: onnx.helper.get_attribute_value(a) for a in made.attribute_proto}
+    assert declared.pop("plugin_namespace") == b"dyn2trt"
+    assert declared.pop("plugin_version") == b"1"
+    assert declared == {
+        a.name: a.default.encode() if a.kind == "string" else list(a.default) if a.kind == "ints" else a.default
+        for a in schema.attributes
+    }
+
+
+def test_errors_say_what_is_expected():
+    case = composite("GatedInvertedResidual", 1, 4, 5, 6, "blob", 0, activation="relu6")
+    model = one_node_model(case.op, case.tensors, case.attributes)
+    model.graph.node[0].input.pop()
+    with pytest.raises(Dyn2trtError, match=r"has all of its inputs .* not 7 of them"):
+        attach_bodies(model)
+    model.graph.node[0].op_type = "GatedNothing"
+    with pytest.raises(Dyn2trtError, match="no op GatedNothing"):
+        attach_bodies(model)
+    model.opset_import[0].version = 17
+    with pytest.raises(Dyn2trtError, match="need opset 20 or newer, the model imports 17"):
+        attach_bodies(model)

@@ -1,0 +1,96 @@
+"""The torch ops: registered as the schemas say, equal to masked dense convolutions, traceable."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from ops_cases import Case, composite, composites, masked_dense, run_torch
+
+import dyn2trt.ops  # noqa: F401  registers the ops
+from dyn2trt.ops.geometry import Geometry, same3x3
+from dyn2trt.ops.schema import SCHEMAS
+
+
+@pytest.mark.parametrize("schema", SCHEMAS.values(), ids=SCHEMAS)
+def test_registered_signature_is_the_schemas(schema):
+    registered = getattr(torch.ops.dyn2trt, schema.torch_name).default._schema
+    assert [a.name for a in registered.arguments] == [t.name for t in schema.inputs] + [
+        a.name for a in schema.attributes
+    ]
+    assert [a.default_value for a in registered.arguments if a.kwarg_only] == [
+        list(a.default) if a.kind == "ints" else a.default for a in schema.attributes
+    ]
+    assert len(registered.returns) == len(schema.outputs)
+
+
+@settings(deadline=None, max_examples=50)
+@given(composites())
+def test_composite_is_masked_dense(case: Case):
+    ours, theirs = run_torch(case.op, case.tensors, case.attributes), masked_dense(case)
+    assert ours.shape == theirs.shape
+    assert torch.linalg.norm(ours - theirs) <= 1e-5 * max(1.0, torch.linalg.norm(theirs))
+
+
+@settings(deadline=None, max_examples=20)
+@given(composites(), st.sampled_from([torch.float64, torch.float16, torch.bfloat16]))
+def test_composite_in_other_precisions(case: Case, dtype: torch.dtype):
+    rounded = case.cast(dtype)
+    ours, theirs = run_torch(case.op, rounded.tensors, case.attributes), masked_dense(rounded)
+    assert ours.dtype == dtype
+    bound = {torch.float64: 1e-12, torch.float16: 4e-3, torch.bfloat16: 3e-2}[dtype]
+    assert torch.linalg.norm(ours.double() - theirs) <= bound * max(1.0, torch.linalg.norm(theirs))
+
+
+@pytest.mark.parametrize("op", [name for name, schema in SCHEMAS.items() if schema.is_composite])
+def test_nothing_active_gives_the_identity(op):
+    case = composite(op, 2, 4, 5, 7, "nothing", 0, activation="none")
+    base = case.tensors["x" if op == "GatedInvertedResidual" else "identity"]
+    assert torch.equal(run_torch(op, case.tensors, case.attributes), base)
+
+
+def test_slots_and_sites_are_inverse():
+    x, mask = torch.randn(2, 3, 6, 5), torch.randn(2, 1, 3, 3)
+    geometry = same3x3((2, 2)).attributes
+    sites, slots, count, rows = torch.ops.dyn2trt.mask_gather(mask, x, **geometry)
+    assert torch.equal(slots.flatten()[sites.long()], torch.arange(len(sites), dtype=torch.int32))
+    assert int((slots >= 0).sum()) == len(sites) == int(count.sum())
+    assert torch.equal(rows, x.permute(0, 2, 3, 1).reshape(-1, 3)[sites.long()])
+
+
+def test_receptive_field_of_stacked_convolutions():
+    assert same3x3().stacked_on(same3x3()) == Geometry((5, 5), (1, 1), (2, 2, 2, 2))
+    assert same3x3().stacked_on(same3x3((2, 2))) == Geometry((7, 7), (2, 2), (3, 3, 3, 3))
+
+
+@pytest.mark.parametrize("strides", [(1, 1), (2, 2)])
+def test_ops_trace_with_an_unknown_number_of_rows(strides):
+    case = composite("GatedBasicBlock", 1, 4, 9, 8, "scattered", 1, activation="relu", strides=strides)
+    t, geometry = case.tensors, same3x3(strides).attributes
+
+    class Chain(torch.nn.Module):
+        def forward(self, x, mask, identity):
+            sites, _, count, _ = torch.ops.dyn2trt.mask_gather(mask)
+            _, slots, _, rows = torch.ops.dyn2trt.mask_gather(mask, x, **geometry)
+            rows = torch.ops.dyn2trt.sparse_conv(
+                rows, t["conv1_weight"], t["conv1_bias"], slots, sites, count, **geometry
+            )
+            return torch.ops.dyn2trt.mask_scatter(identity, rows, sites, count)
+
+    inputs = (t["x"], t["mask"], t["identity"])
+    exported = torch.export.export(Chain(), inputs).module()
+    assert torch.equal(exported(*inputs), Chain()(*inputs))
+    torch.library.opcheck(torch.ops.dyn2trt.gated_basic_block.default, tuple(t.values()), {"strides": strides})
+
+
+@pytest.mark.parametrize(
+    ("attributes", "message"),
+    [
+        ({"kernel_shape": [3]}, "kernel_shape is 2 integers"),
+        ({"kernel_shape": [3, 3]}, "needs slots, sites and count"),
+        ({"activation": "gelu"}, "activation is one of none, relu, relu6, hard_swish"),
+        ({"group": 2}, "group is 1 or the number of channels 4"),
+    ],
+)
+def test_wrong_attributes_say_what_is_expected(attributes, message):
+    with pytest.raises(ValueError, match=message):
+        torch.ops.dyn2trt.sparse_conv(torch.randn(5, 4), torch.randn(4, 1, 1, 4), torch.randn(4), **attributes)
