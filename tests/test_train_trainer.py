@@ -113,7 +113,7 @@ def test_a_stopped_training_goes_on_to_the_same_weights(tmp_path: Path) -> None:
 
 
 def test_a_killed_training_goes_on_to_the_same_weights(tmp_path: Path) -> None:
-    adam = ("optimizer=adam", "learning_rate=0.01", "epochs=4", "pictures=0")
+    adam = ("optimizer=adam", "learning_rate=0.01", "epochs=12", "pictures=0")
     recipe_of(tmp_path)
     small = "from dyn2trt.tasks import digits; digits.EVALUATED = 40; from dyn2trt.cli.main import main; main()"
     command = [sys.executable, "-c", small, "train", str(tmp_path / "tiny.toml"), "-o", str(tmp_path / "killed")]
@@ -127,7 +127,7 @@ def test_a_killed_training_goes_on_to_the_same_weights(tmp_path: Path) -> None:
         assert running.poll() is None, running.stdout.read() if running.stdout else ""
         running.send_signal(signal.SIGKILL)
     done = torch.load(last, weights_only=True)["progress"]["epochs"]
-    assert 1 <= done < 4
+    assert 1 <= done < 12
     subprocess.run(command, env=environment, check=True, capture_output=True)
     train(tmp_path, *adam, output="whole")
     assert_same(weights(tmp_path / "whole" / "best.pth"), weights(tmp_path / "killed" / "best.pth"))

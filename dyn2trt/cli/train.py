@@ -14,13 +14,13 @@ if TYPE_CHECKING:
 
 
 def train(
-    recipe: Annotated[Path, typer.Argument(help="Recipe with a [train] section.", show_default=False)],
+    recipe: Annotated[Path, typer.Argument(help="Recipe that has a section for training.", show_default=False)],
     output: Annotated[
         Path | None, typer.Option("-o", "--output", help="Folder of the training.  [default: runs/NAME-train]")
     ] = None,
     settings: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Overrule a key of [train], such as budget=0.2; repeatable."),
+        typer.Option("--set", metavar="KEY=VALUE", help="Overrule a key of that section, such as budget=0.2; repeatable."),
     ] = None,
     restart: Annotated[bool, typer.Option("--restart", help="Begin again instead of going on.")] = False,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
