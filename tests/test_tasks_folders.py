@@ -12,9 +12,13 @@ import torch
 from PIL import Image
 
 from dyn2trt.errors import Dyn2trtError
-from dyn2trt.recipe import TrainSection
+from dyn2trt.recipe import TrainSection, load_recipe, overrule_train
 from dyn2trt.tasks.augment import generator_of, padded_crop, resized_crop
 from dyn2trt.tasks.task import Task, make_task
+from dyn2trt.train.processes import Process
+from dyn2trt.train.trainer import train_recipe
+
+EXPORT = Path(__file__).resolve().parents[1] / "export"
 
 
 def task_of(task: str, data: Path, size: int) -> Task:
@@ -135,3 +139,17 @@ def test_random_crops_stay_inside_and_vary() -> None:
     narrow = Image.new("RGB", (200, 3), (9, 9, 9))
     for index in range(20):
         assert np.unique(np.asarray(resized_crop(narrow, (8, 8), generator_of(0, 0, index)))).tolist() == [9]
+
+
+def test_the_published_recipe_trains_on_cifar(cifar: Path, tmp_path: Path) -> None:
+    recipe = load_recipe(EXPORT / "cifar_resnet32.toml")
+    assert recipe.train is not None
+    train = recipe.train
+    published = (train.optimizer, train.learning_rate, train.momentum, train.weight_decay, train.epochs)
+    assert published == ("sgd", 0.1, 0.9, 5e-4, 350)
+    assert (train.batch_size, train.milestones, train.alpha) == (256, (150, 250), 10)
+    recipe = overrule_train(recipe, [f"data={cifar}", "epochs=1", "batch_size=10", "workers=1", "milestones=none"])
+    outcome = train_recipe(recipe, tmp_path / "out", Process(0, 1, torch.device("cpu")))
+    assert outcome.validation.images == 4
+    assert outcome.test is None
+    assert 0 < outcome.validation.executed <= 1

@@ -11,14 +11,17 @@ import torch
 from PIL import Image
 
 from dyn2trt.errors import Dyn2trtError
-from dyn2trt.recipe import TrainSection
+from dyn2trt.recipe import TrainSection, load_recipe, overrule_train
 from dyn2trt.tasks import pose
 from dyn2trt.tasks.figures import make_figure
 from dyn2trt.tasks.mpii import ANNOTATIONS, Person, crop_matrix, inverse, read_annotations, warp
 from dyn2trt.tasks.task import Task, make_task
+from dyn2trt.train.processes import Process
+from dyn2trt.train.trainer import train_recipe
 
 scipy_io = pytest.importorskip("scipy.io")
 ALL = np.ones(16, bool)
+EXPORT = Path(__file__).resolve().parents[1] / "export"
 
 
 def task_of(task: str, data: Path | None = None, size: int = 128) -> Task:
@@ -218,3 +221,19 @@ def test_figures_differ_by_part_epoch_and_index_and_repeat() -> None:
     assert perfect["pckh@0.5"] == 1
     with pytest.raises(Dyn2trtError, match="multiple of 64"):
         task_of("figures", size=100)
+
+
+def test_the_published_recipe_trains_on_mpii(mpii: Path, tmp_path: Path) -> None:
+    recipe = load_recipe(EXPORT / "hourglass_pose.toml")
+    assert recipe.train is not None
+    train = recipe.train
+    published = (train.optimizer, train.learning_rate, train.epochs, train.milestones, train.batch_size, train.alpha)
+    assert published == ("adam", 2.5e-4, 100, (60, 90), 6, 0.01)
+    assert recipe.export.input_shape[2] // pose.STRIDE == 64
+    network = recipe.network.model_copy(update={"options": {"stacks": 2, "features": 8}})
+    export = recipe.export.model_copy(update={"input_shape": (1, 3, 128, 128)})
+    settings = [f"data={mpii}", "epochs=1", "batch_size=4", "workers=0", "milestones=none", "pictures=1"]
+    recipe = overrule_train(recipe.model_copy(update={"network": network, "export": export}), settings)
+    outcome = train_recipe(recipe, tmp_path / "out", Process(0, 1, torch.device("cpu")))
+    assert list(outcome.validation.scores)[:2] == ["pckh@0.5", "pckh@0.1"]
+    assert (tmp_path / "out" / "pictures" / "epoch_001.png").exists()

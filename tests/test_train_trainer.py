@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import importlib.util
 import json
 import os
 import signal
@@ -16,10 +17,12 @@ from typing import Any
 import pytest
 import torch
 from PIL import Image
+from typer.testing import CliRunner
 
 from dyn2trt.blocks import gated_blocks
 from dyn2trt.checkpoint import load_checkpoint
-from dyn2trt.errors import Dyn2trtError
+from dyn2trt.cli.main import app
+from dyn2trt.errors import Dyn2trtError, MissingDependency
 from dyn2trt.gates import record_decisions
 from dyn2trt.networks.zoo import build_network
 from dyn2trt.recipe import Recipe, load_recipe, overrule_train
@@ -247,3 +250,29 @@ def test_wrong_settings_are_explained(tmp_path: Path, overruled: str, told: str)
     with pytest.raises(Dyn2trtError) as raised:
         train(tmp_path, overruled)
     assert told in str(raised.value)
+
+
+def test_tensorboard_gets_the_log_or_is_asked_for(tmp_path: Path) -> None:
+    if importlib.util.find_spec("tensorboard") is None:
+        with pytest.raises(MissingDependency, match="pip install tensorboard"):
+            train(tmp_path, "epochs=1", tensorboard=True)
+        return
+    train(tmp_path, "epochs=2", tensorboard=True)
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(tmp_path / "out" / "tensorboard")).Reload()
+    assert [event.step for event in events.Scalars("loss_network")] == [1, 2]
+    assert [event.step for event in events.Images("heat maps")] == [2]
+
+
+def test_the_command_line_trains_and_says_where_the_weights_are(tmp_path: Path) -> None:
+    recipe_of(tmp_path)
+    runner = CliRunner()
+    command = ["train", str(tmp_path / "tiny.toml"), "-o", str(tmp_path / "out"), "--set", "epochs=1"]
+    done = runner.invoke(app, command)
+    assert done.exit_code == 0, done.output
+    assert done.stdout.strip() == str(tmp_path / "out" / "best.pth")
+    assert "epoch 1: loss" in done.stderr
+    again = runner.invoke(app, [*command, "--json"])
+    assert json.loads(again.stdout)["epochs"] == 1
+    assert "# best.pth" in (tmp_path / "out" / "card.md").read_text()
