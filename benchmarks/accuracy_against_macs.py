@@ -5,9 +5,9 @@
     python benchmarks/accuracy_against_macs.py show       # table and plot of what is there, and what is missing
 
 The task is export/digits.toml's, with the same data and optimizer for all, and the test part is looked at once a run.
-A gated network starts from the dense ResNet-14 trained for 10 epochs and goes on for 6 with its gates. Below a budget
-of 0.3 it starts from the network of that budget instead, after 16 epochs, because closing that many gates at once
-starves them before they have learned anything. The dense networks are trained for 22 epochs, as long as any gated one.
+Every network is trained for 22 epochs. A gated one is a dense ResNet-14 for 10 and has gates for 12; below a budget of
+0.5 the first 6 of these are at a budget of 0.3, because closing more gates than that at once starves them before they
+have learned anything.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "results" / "accuracy_against_macs"
 RECIPE = ROOT / "export" / "digits.toml"
 
-DENSE_EPOCHS = 22
-START_EPOCHS = 10
-GATED_EPOCHS = 6
+EPOCHS = 22
+DENSE_START = 10
+STEEP_START = 6
 STEEP = 0.3
-"""The budget that lower ones start from."""
+"""The budget that gated networks of less than 0.5 go through."""
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, help=__doc__, rich_markup_mode=None)
 Work = Annotated[Path, typer.Option(help="Folder for checkpoints and ONNX files; may be deleted afterwards.")]
@@ -45,44 +45,53 @@ class Run:
     depth: int
     width: float
     seed: int
-    epochs: int = GATED_EPOCHS
+    first: bool = False
+    """Whether others start from it."""
 
     @property
     def start(self) -> Run | None:
-        """The run that a gated one starts from."""
+        """The run that this one starts from."""
         if self.budget is None:
             return None
-        if self.budget < STEEP:
-            return Run(STEEP, self.depth, self.width, self.seed)
-        return Run(None, self.depth, self.width, self.seed, START_EPOCHS)
+        if self.budget < 0.5 and not self.first:
+            return Run(STEEP, self.depth, self.width, self.seed, first=True)
+        return Run(None, self.depth, self.width, self.seed, first=True)
+
+    @property
+    def epochs(self) -> int:
+        if self.budget is None:
+            return DENSE_START if self.first else EPOCHS
+        if self.first:
+            return STEEP_START
+        return EPOCHS - DENSE_START - (STEEP_START if self.budget < 0.5 else 0)
 
     @property
     def name(self) -> str:
         kind = "dense" if self.budget is None else f"gated_{round(100 * self.budget):03d}"
         size = f"_d{self.depth}_w{round(1000 * self.width):04d}" if self.budget is None else ""
-        begun = "_start" if self.epochs == START_EPOCHS else ""
-        return f"{kind}{size}_s{self.seed}{begun}"
+        return f"{kind}{size}_s{self.seed}{'_start' if self.first else ''}"
 
 
 def planned() -> Iterator[Run]:
     """Every run, the most telling first, so that an unfinished sweep is worth most."""
-    yield Run(None, 14, 1.0, 0, START_EPOCHS)
-    for budget in (0.3, 0.1):
+    yield Run(None, 14, 1.0, 0, first=True)
+    yield Run(STEEP, 14, 1.0, 0, first=True)
+    yield Run(0.1, 14, 1.0, 0)
+    yield Run(None, 8, 0.5, 0)
+    for budget in (0.2, 0.3):
         yield Run(budget, 14, 1.0, 0)
-    yield Run(None, 8, 0.5, 0, DENSE_EPOCHS)
-    for budget in (0.2, 0.5):
+    for width in (1.0, 0.25):
+        yield Run(None, 8, width, 0)
+    for budget in (0.5, 0.9, 0.7):
         yield Run(budget, 14, 1.0, 0)
-    yield Run(None, 8, 0.25, 0, DENSE_EPOCHS)
-    yield Run(None, 8, 1.0, 0, DENSE_EPOCHS)
-    for budget in (0.9, 0.7):
-        yield Run(budget, 14, 1.0, 0)
-    for depth, width in ((14, 0.5), (8, 0.75), (14, 1.0)):
-        yield Run(None, depth, width, 0, DENSE_EPOCHS)
+    for depth, width in ((8, 0.75), (14, 0.5), (14, 1.0)):
+        yield Run(None, depth, width, 0)
     for seed in (1, 2):
-        yield Run(None, 14, 1.0, seed, START_EPOCHS)
-        for budget in (0.3, 0.1):
+        yield Run(None, 14, 1.0, seed, first=True)
+        yield Run(STEEP, 14, 1.0, seed, first=True)
+        for budget in (0.1, 0.3):
             yield Run(budget, 14, 1.0, seed)
-        yield Run(None, 8, 0.5, seed, DENSE_EPOCHS)
+        yield Run(None, 8, 0.5, seed)
 
 
 @app.command()
@@ -130,7 +139,7 @@ def latency(work: Work = Path("runs/accuracy_against_macs"), threads: int = 1, s
     for run in planned():
         weights = work / run.name / "best.pth"
         file = RESULTS / "latency" / f"{run.name}.json"
-        if run.budget is None or run.seed or file.exists() or not weights.exists():
+        if run.budget is None or run.seed or run.first or file.exists() or not weights.exists():
             continue
         typer.echo(run.name, err=True)
         options = {"depth": run.depth, "classes": 10, "stem_stride": 2, "width": run.width}
@@ -167,21 +176,25 @@ def _read(file: Path) -> dict[str, Any] | None:
     return json.loads(file.read_text()) if file.exists() else None
 
 
+def _epochs(run: Run) -> int:
+    """All epochs that the weights have been through."""
+    return run.epochs + (_epochs(run.start) if run.start else 0)
+
+
 def _latency(run: Run) -> str:
     record = _read(RESULTS / "latency" / f"{run.name}.json") if run.seed == 0 and run.budget is not None else None
     if not record:
         return "| | "
     return "".join(
-        f"| {1e3 * batch['sparse']['median']:.2f} / {1e3 * batch['dense']['median']:.2f} "
-        for batch in record["batches"]
+        f"| {batch['sparse']['median_ms']:.2f} / {batch['dense']['median_ms']:.2f} " for batch in record["batches"]
     )
 
 
 def _table(done: dict[Run, dict[str, Any]]) -> str:
     lines = [
-        "| network | budget | seed | test accuracy | executed of gated | MACs an image (M) | executed on the object "
-        "| its area | batch 1 (ms, sparse / dense) | batch 16 | training (s) |",
-        "|---|---|---|---|---|---|---|---|---|---|---|",
+        "| network | budget | seed | epochs | test accuracy | executed of gated | MACs an image (M) "
+        "| executed on the object | its area | batch 1 (ms, sparse / dense) | batch 16 | training (s) |",
+        "|---|---|---|---|---|---|---|---|---|---|---|---|",
     ]
 
     def order(item: tuple[Run, dict[str, Any]]) -> tuple[bool, float, int]:
@@ -195,7 +208,8 @@ def _table(done: dict[Run, dict[str, Any]]) -> str:
         test = result["test"]
         share = ["" if test[key] is None else f"{test[key]:.1%}" for key in ("on_object", "object_area")]
         lines.append(
-            f"| ResNet-{run.depth}, width {run.width:g} | {'dense' if run.budget is None else run.budget} | {run.seed} "
+            f"| ResNet-{run.depth}, width {run.width:g}{', start of others' if run.first else ''} "
+            f"| {'dense' if run.budget is None else run.budget} | {run.seed} | {_epochs(run)} "
             f"| {test['scores']['accuracy']:.2%} | {test['executed']:.1%} | {test['macs'] / 1e6:.2f} | {share[0]} "
             f"| {share[1]} {_latency(run)}| {result['seconds']:.0f} |"
         )
@@ -217,7 +231,7 @@ def _plot(done: dict[Run, dict[str, Any]], path: Path) -> None:
         ("gated ResNet-14, by budget", "#c2410c", "o", True),
         ("dense ResNets, by size", "#1d4ed8", "s", False),
     ):
-        chosen = {run: result for run, result in done.items() if (run.budget is not None) == gated}
+        chosen = {run: result for run, result in done.items() if (run.budget is not None) == gated and not run.first}
         points: dict[tuple[Any, ...], list[tuple[float, float]]] = {}
         for run, result in chosen.items():
             point = result["test"]["macs"] / 1e6, 100 * result["test"]["scores"]["accuracy"]
