@@ -27,15 +27,19 @@ class GuardedOps(CoreOps):
         host.dyn2trt_host_free.argtypes = [c_void_p]
         host.dyn2trt_host_set_seed.argtypes = [c_uint64]
         host.dyn2trt_host_set_seed(seed)
+        host.dyn2trt_host_launched.restype = ctypes.c_char_p
         self.addresses: list[int] = []
 
     def guarded(self, tensor: Tensor) -> Tensor:
-        """A copy with the same strides whose storage is guarded."""
-        span = 1 + sum((size - 1) * stride for size, stride in zip(tensor.shape, tensor.stride(), strict=True))
-        if tensor.numel() == 0:
-            return tensor
-        storage = self._empty((span,), tensor.dtype, tensor.device)
-        return storage.as_strided(tensor.shape, tensor.stride()).copy_(tensor)
+        """A copy with the same strides whose storage is guarded; gaps between elements hold NaNs."""
+        return self._empty_like(tensor).copy_(tensor)
+
+    def _empty_like(self, x: Tensor) -> Tensor:
+        """With x's strides, gaps included: more than torch's ops make use of, and what TensorRT's formats need."""
+        if x.numel() == 0:
+            return torch.empty_like(x)
+        span = 1 + sum((size - 1) * stride for size, stride in zip(x.shape, x.stride(), strict=True))
+        return self._empty((span,), x.dtype, x.device).as_strided(x.shape, x.stride())
 
     def call(self, name: str, *tensors: Tensor | None, **attributes: Any) -> Any:
         """Run an op on guarded copies; clones of its results. Fails when something was written around a tensor."""
@@ -43,6 +47,10 @@ class GuardedOps(CoreOps):
         result = tuple(t.clone() for t in result) if isinstance(result, tuple) else result.clone()
         self.release()
         return result
+
+    def launched(self) -> list[str]:
+        """Kernels launched since the last call."""
+        return self.host.dyn2trt_host_launched().decode().split()
 
     def release(self) -> None:
         broken = [address for address in self.addresses if not self.host.dyn2trt_host_intact(address)]

@@ -130,7 +130,7 @@ def run_torch(op: str, tensors: dict[str, torch.Tensor | None], attributes: dict
 
 
 def one_node_model(
-    op: str, tensors: dict[str, torch.Tensor], attributes: dict[str, Any], *, dynamic: bool = False, quick: bool = True
+    op: str, tensors: dict[str, torch.Tensor], attributes: dict[str, Any], *, dynamic: bool = False, **how: Any
 ) -> onnx.ModelProto:
     """A model of one node with its body; weights and biases are initializers, the rest are graph inputs."""
     schema = SCHEMAS[op]
@@ -159,7 +159,7 @@ def one_node_model(
     results = [helper.make_tensor_value_info(o, out_types[o], [f"{o}{i}" for i in range(ranks[o])]) for o in outputs]
     graph = helper.make_graph([node], "one_node", inputs, results, constants)
     imports = [helper.make_opsetid("", 20), helper.make_opsetid(DOMAIN, VERSION)]
-    return attach_bodies(helper.make_model(graph, opset_imports=imports, ir_version=10), quick=quick)
+    return attach_bodies(helper.make_model(graph, opset_imports=imports, ir_version=10), **how)
 
 
 def run_onnx(model: onnx.ModelProto, tensors: dict[str, torch.Tensor]) -> list[np.ndarray]:
@@ -168,12 +168,3 @@ def run_onnx(model: onnx.ModelProto, tensors: dict[str, torch.Tensor]) -> list[n
     options.log_severity_level = 3
     session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
     return session.run(None, {i.name: tensors[i.name].numpy() for i in session.get_inputs()})
-
-
-def with_schedule(model: onnx.ModelProto, schedule: str) -> onnx.ModelProto:
-    """The model with its node's choice of schedule overruled."""
-    changed = onnx.ModelProto()
-    changed.CopyFrom(model)
-    attribute = next(a for a in changed.graph.node[0].attribute if a.name == "schedule")
-    attribute.s = schedule.encode()
-    return changed

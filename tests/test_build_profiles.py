@@ -104,6 +104,13 @@ def test_dynamic_without_shapes_shows_an_example():
         resolve({"x": (-1, 3, -1, -1)}, example={"x": (1, 3, 64, 64)})
 
 
+def test_sizes_are_multiples_of_what_the_network_needs():
+    inputs = {"x": (-1, 3, -1, -1)}
+    resolve(inputs, (1, 3, 64, 64), (3, 3, 128, 64), (5, 3, 256, 192), size_multiple=64)
+    with pytest.raises(Dyn2trtError, match="x of 1x3x96x64: height and width of this network are multiples of 64"):
+        resolve(inputs, (1, 3, 64, 64), (1, 3, 96, 64), (1, 3, 128, 64), size_multiple=64)
+
+
 def test_unknown_input_suggests_the_nearest():
     with pytest.raises(Dyn2trtError, match="inputs are images, mask; did you mean 'images'"):
         resolve_profiles({"images": (1,), "mask": (1,)}, min_shapes={"image": (1,)}, opt_shapes={}, max_shapes={})

@@ -8,9 +8,11 @@ import onnx
 import pytest
 
 from dyn2trt.build import BuildOptions, build_engine, read_passport
+from dyn2trt.export import export_network
 from dyn2trt.export.metadata import read_metadata
 from dyn2trt.export.recipe_export import export_recipe
 from dyn2trt.export.surgery import dense_twin, inline_composites
+from dyn2trt.networks.zoo import build_network
 from dyn2trt.ops.schema import DOMAIN
 from dyn2trt.recipe import load_recipe
 
@@ -58,3 +60,17 @@ def test_recipe(tmp_path, recipe_path, precision):
     primitive = inline_composites(composite)
     build(primitive, dynamic, blocks)
     build(with_batch(primitive, n), static, blocks)
+
+
+@pytest.mark.usefixtures("host_plugins")
+def test_dynamic_size(tmp_path):
+    network = build_network("resnet", {"depth": 18, "width": 0.25, "classes": 20}).eval()
+    export_network(network, input_shape=(1, 3, 64, 64), path=tmp_path / "c.onnx", dynamic_batch=True, dynamic_size=True)
+    onnx.save(inline_composites(onnx.load(tmp_path / "c.onnx")), tmp_path / "p.onnx")
+    shapes = {"min_shapes": (1, 3, 64, 64), "opt_shapes": (2, 3, 128, 128), "max_shapes": (4, 3, 256, 128)}
+    options = BuildOptions(**{name: {"x": shape} for name, shape in shapes.items()}, optimization_level=0)
+    for name in ("c", "p"):
+        passport = build_engine(tmp_path / f"{name}.onnx", tmp_path / "model.plan", options)
+        assert len(passport.gated_blocks.as_plugins) == len(passport.gated_blocks.expected) == 8
+        assert passport.inputs["x"].shape == (-1, 3, -1, -1)
+        assert passport.profiles["x"].max == (4, 3, 256, 128)

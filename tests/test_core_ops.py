@@ -66,7 +66,7 @@ def test_sparse_conv(host_core_path, name, dtype, flags):
         kh, kw = geometry.kernel_shape
         shape = (kh, kw, c_in) if depthwise else (c_out, kh, kw, c_in)
         weight, bias = parameters([shape], [kh * kw * (1 if depthwise else c_in)], dtype, generator)
-        attributes = {**geometry.attributes, "group": c_in if depthwise else 1, "activation": activation}
+        attributes = {**geometry.attributes, "group": 0 if depthwise else 1, "activation": activation}
 
         (sites, _, count, _), (_, slots, _, rows) = sets(ops, logits, x, geometry)
         out = ops.call("sparse_conv", rows, weight, bias, slots, sites, count, **attributes)
@@ -161,7 +161,7 @@ GRIDS = [(1, 1, 1), (2, 7, 5), (3, 16, 9), (1, 12, 20)]
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 def test_inverted_residual(host_core_path, dtype, layout, flags):
     generator = torch.Generator().manual_seed(8)
-    channels = ((8, 48), (3, 10), (16, 96), (40, 33), (24, 144), (96, 8), (1, 2))
+    channels = ((8, 48), (3, 10), (16, 96), (40, 33), (24, 144), (96, 8), (1, 1))
     for kind, grid, (c, e) in zip(MASKS, itertools.cycle(GRIDS), channels, strict=False):
         n, h, w = grid
         weights = parameters([(e, 1, 1, c), (3, 3, e), (c, 1, 1, e)], [c, 9, e], dtype, generator)
@@ -238,3 +238,24 @@ def test_tall_plane(host_core_path):
     weights = parameters([(8, 1, 1, 8), (3, 3, 8), (8, 1, 1, 8)], [8, 9, 8], torch.float32, generator)
     x = dense((1, 8, 8000, 1), torch.float32, "nchw", generator)
     composite(host_core_path, "gated_inverted_residual", x, mask("some", 1, 8000, 1, generator), weights, [], 0)
+
+
+@pytest.mark.parametrize("layout", ["nchw", "nhwc"])
+@pytest.mark.parametrize(
+    ("name", "shapes", "launches"),
+    [
+        ("gated_inverted_residual", [(48, 1, 1, 8), (3, 3, 48), (8, 1, 1, 48)], 3),
+        ("gated_basic_block", [(8, 3, 3, 8), (8, 3, 3, 8)], 3),
+        ("gated_bottleneck", [(4, 1, 1, 8), (4, 3, 3, 4), (8, 1, 1, 4)], 4),
+    ],
+)
+def test_launches_of_a_block(host_core_path, name, shapes, launches, layout):
+    """Few, since at batch 1 launches decide; and the quick kernels, not silently the generic ones."""
+    generator = torch.Generator().manual_seed(14)
+    weights = parameters(shapes, [8] * len(shapes), torch.float16, generator)
+    x = dense((1, 8, 9, 6), torch.float16, layout, generator)
+    identity = [] if name == "gated_inverted_residual" else [x]
+    ops = GuardedOps(host_core_path)
+    ops.launched()
+    ops.call(name, x, mask("some", 1, 9, 6, generator), *identity, *weights)
+    assert ops.launched() == ["begin", *["gathered_gemm"] * (launches - 1)]

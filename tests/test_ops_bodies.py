@@ -7,7 +7,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from ops_cases import Case, composite, composites, one_node_model, run_onnx, run_torch, with_schedule
+from ops_cases import Case, composite, composites, one_node_model, run_onnx, run_torch
 
 import dyn2trt.ops  # noqa: F401  registers the ops
 from dyn2trt.errors import Dyn2trtError
@@ -27,8 +27,7 @@ def assert_agree(case: Case, model: onnx.ModelProto, bound: float = 1e-5) -> Non
 @settings(deadline=None, max_examples=40)
 @given(composites(), st.sampled_from(["adaptive", "dense"]), st.booleans())
 def test_scheduled_body_is_the_reference(case: Case, schedule: str, dynamic: bool):
-    model = one_node_model(case.op, case.tensors, case.attributes, dynamic=dynamic)
-    assert_agree(case, with_schedule(model, schedule))
+    assert_agree(case, one_node_model(case.op, case.tensors, case.attributes, dynamic=dynamic, schedule=schedule))
 
 
 @settings(deadline=None, max_examples=25)
@@ -100,7 +99,7 @@ def test_functions_declare_what_the_schema_says(schema):
     )
     graph = onnx.helper.make_graph([node], "g", [], [])
     model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 20)])
-    made = next(f for f in functions_for(model, quick=False) if f.name == schema.name)
+    made = next(f for f in functions_for(model) if f.name == schema.name)
     assert list(made.input) == [t.name for t in schema.inputs]
     assert list(made.output) == [t.name for t in schema.outputs]
     declared = {a.name: onnx.helper.get_attribute_value(a) for a in made.attribute_proto}

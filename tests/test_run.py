@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 import pytest
+from official import FOLDER
 from typer.testing import CliRunner
 
 from dyn2trt.cli.main import app
@@ -12,7 +13,6 @@ from dyn2trt.compare import comparison
 from dyn2trt.errors import Dyn2trtError
 from dyn2trt.pipeline import recipe_stages
 from dyn2trt.recipe import load_recipe
-from tests.official import FOLDER
 
 RECIPE = f"""
 [network]

@@ -121,13 +121,16 @@ def _borders(network: Any) -> tuple[dict[str, Border], dict[str, Border]]:
 
 
 def _profiles(inputs: dict[str, Border], parsed: ParsedModel, options: BuildOptions) -> dict[str, Profile]:
+    from dyn2trt.export.metadata import INPUT
+
     metadata = parsed.metadata
     return resolve_profiles(
         {name: border.shape for name, border in inputs.items()},
         min_shapes=options.min_shapes,
         opt_shapes=options.opt_shapes,
         max_shapes=options.max_shapes,
-        example=None if metadata is None else dict.fromkeys(inputs, metadata.input_shape),
+        example=None if metadata is None else {INPUT: metadata.input_shape},
+        size_multiple=1 if metadata is None else metadata.size_multiple,
     )
 
 

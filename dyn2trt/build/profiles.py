@@ -84,6 +84,7 @@ def resolve_profiles(
     opt_shapes: Mapping[str, Shape],
     max_shapes: Mapping[str, Shape],
     example: Mapping[str, Shape] | None = None,
+    size_multiple: int = 1,
 ) -> dict[str, Profile]:
     """Return a profile for every input of a network, −1 standing for a dynamic dimension.
 
@@ -92,6 +93,7 @@ def resolve_profiles(
 
     Args:
         example: a shape per input that is known to work, to show in the error when none is given.
+        size_multiple: what height and width of images, where they are dynamic, have to be multiples of.
 
     Raises:
         Dyn2trtError: an unknown input, a dynamic one without shapes, other static dimensions, or no min ≤ opt ≤ max.
@@ -121,6 +123,7 @@ def resolve_profiles(
         profile = Profile(low or opt, opt, high or opt)
         _check_dimensions(name, shape, {option: shapes[name] for option, shapes in given.items() if name in shapes})
         _check_order(name, profile)
+        _check_multiple(name, shape, profile, size_multiple)
         profiles[name] = profile
     return profiles
 
@@ -140,6 +143,15 @@ def _check_order(name: str, profile: Profile) -> None:
             raise Dyn2trtError(
                 f"input {name}, dimension {axis}: expected min ≤ opt ≤ max, came {', '.join(map(str, sizes))}; "
                 "correct --min-shapes, --opt-shapes or --max-shapes"
+            )
+
+
+def _check_multiple(name: str, shape: Shape, profile: Profile, multiple: int) -> None:
+    dynamic = [axis for axis in (2, 3) if len(shape) == 4 and shape[axis] < 0]
+    for dims in (profile.min, profile.opt, profile.max):
+        if any(dims[axis] % multiple for axis in dynamic):
+            raise Dyn2trtError(
+                f"input {name} of {format_shape(dims)}: height and width of this network are multiples of {multiple}"
             )
 
 

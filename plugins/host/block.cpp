@@ -10,6 +10,7 @@
 #include <cstdio>
 #include <cstring>
 #include <mutex>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -89,6 +90,7 @@ struct Scheduler {
   KernelEntry entry = nullptr;
   const void* params = nullptr;
   void* shared = nullptr;
+  std::string launched;  // names of kernels, in order
   bool failed = false;
   char message[1024] = "";
 
@@ -335,6 +337,8 @@ const char* run_grid(const char* kernel, KernelEntry entry, dim3 grid, int threa
   Scheduler& s = scheduler();
   const std::lock_guard<std::mutex> lock(s.mutex);
   s.kernel = kernel;
+  if (!s.launched.empty()) s.launched += ' ';
+  s.launched += kernel;
   s.entry = entry;
   s.params = params;
   s.threads = threads;
@@ -456,6 +460,15 @@ void cp_async_wait(int pending) {
   land(s.fibres[s.current], pending);
 }
 
+const char* launched() {
+  Scheduler& s = scheduler();
+  const std::lock_guard<std::mutex> lock(s.mutex);
+  static std::string names;
+  names = std::move(s.launched);
+  s.launched.clear();
+  return names.c_str();
+}
+
 void set_seed(uint64_t seed) {
   Scheduler& s = scheduler();
   const std::lock_guard<std::mutex> lock(s.mutex);
@@ -464,6 +477,9 @@ void set_seed(uint64_t seed) {
 
 }  // namespace dyn2trt::host
 
-extern "C" __attribute__((visibility("default"))) void dyn2trt_host_set_seed(uint64_t seed) {
-  dyn2trt::host::set_seed(seed);
+extern "C" {
+
+__attribute__((visibility("default"))) void dyn2trt_host_set_seed(uint64_t seed) { dyn2trt::host::set_seed(seed); }
+
+__attribute__((visibility("default"))) const char* dyn2trt_host_launched() { return dyn2trt::host::launched(); }
 }

@@ -45,4 +45,7 @@ void cp_async_wait(int pending);
 // Seeds the order of blocks and threads.
 void set_seed(uint64_t seed);
 
+// Names of the kernels launched since the last call, in order, separated by spaces. Valid until the next call.
+const char* launched();
+
 }  // namespace dyn2trt::host

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dyn2trt.ops.bodies import bands, dense
 from dyn2trt.ops.bodies.compositions import COMPOSITIONS, composition
 from dyn2trt.ops.bodies.signature import EXPANDED_CHANNELS, SCHEDULE
-from dyn2trt.ops.bodies.text import ACTIVATION_CONSTANTS, int_lists, is_attribute
+from dyn2trt.ops.bodies.text import activation_constants, activation_kind, int_lists, is_attribute
 from dyn2trt.ops.schema import Attribute
 
 FIXED_MACS = 40_000_000
@@ -88,72 +88,76 @@ _ROW_CHOICE = """
     is_busy = Greater (row_cost, dense_cost)"""
 
 
-# With schedule "dense" this is a constant: ONNX Runtime folds the choice, and drops the sparse way.
 _BUSY = """
+    busy = Squeeze (is_busy)"""
+
+# Of a node with schedule "dense" this is a constant: ONNX Runtime folds the choice, and drops the sparse way.
+_BUSY_OR_DENSE = (
+    is_attribute("is_dense", "schedule", "dense")
+    + """
     busy = If (is_dense) <
       then_branch = always () => (busy_1) { busy_1 = Identity (is_dense) },
       else_branch = by_cost () => (busy_2) { busy_2 = Squeeze (is_busy) }
     >"""
+)
 
 
-def _adaptive_inverted_residual(result: str) -> str:
-    op = "GatedInvertedResidual"
+def _finish(op: str, kind: str, sparse: str) -> str:
+    """``y`` of the way that was chosen; ``sparse`` computes ``y_sparse``."""
+    return f"""
+    y = If (busy) <
+      then_branch = finish_dense () => (y_dense) {{{dense.masked_sum(op, "y_dense", "dense_out", kind)}
+      }},
+      else_branch = finish_sparse () => (y_sparse) {{
+{sparse}
+      }}
+    >"""
+
+
+def _bands_or_dense(op: str, kind: str, busy: str) -> str:
     return (
         bands.CONSTANTS
         + bands.GEOMETRY
         + bands.STRIP_WEIGHT
         + bands.COLUMNS
         + _BAND_CHOICE
-        + _BUSY
+        + busy
         + bands.GATHER
-        + dense.convolutions(op, "dense_out", "dense_x")
+        + bands.convolutions(kind)
+        + dense.convolutions(op, "dense_out", "dense_x", kind)
         + bands.SCATTER
-        + f"""
-    {result} = If (busy) <
-      then_branch = finish_dense () => (y_dense) {{{dense.masked_sum(op, "y_dense", "dense_out")}
-      }},
-      else_branch = finish_bands () => (y_bands) {{ y_bands = Transpose <perm = [0, 3, 1, 2]> (written_last) }}
-    >"""
+        + _finish(op, kind, "        y_sparse = Transpose <perm = [0, 3, 1, 2]> (written_last)")
     )
 
 
-def _adaptive_residual(op: str, result: str) -> str:
+def _rows_or_dense(op: str, kind: str, busy: str) -> str:
     return (
         int_lists(k0=[0], k1=[1], k2=[2], k4=[4])
         + _ROW_COUNTS
         + _ROW_MACS[op]
         + _ROW_CHOICE
-        + _BUSY
+        + busy
         + """
     dense_x = If (busy) <
       then_branch = take_all () => (dense_x_1) { dense_x_1 = Identity (x) },
       else_branch = take_none () => (dense_x_2) { dense_x_2 = Slice (x, k0, k0, k0) }
     >"""
-        + dense.convolutions(op, "dense_out", "dense_x")
-        + f"""
-    {result} = If (busy) <
-      then_branch = finish_dense () => (y_dense) {{{dense.masked_sum(op, "y_dense", "dense_out")}
-      }},
-      else_branch = finish_rows () => (y_rows) {{
-{composition(op, "y_rows")}
-      }}
-    >"""
+        + dense.convolutions(op, "dense_out", "dense_x", kind)
+        + _finish(op, kind, composition(op, "y_sparse"))
     )
 
 
-def _body(op: str) -> str:
-    inverted = op == "GatedInvertedResidual"
-    return (
-        is_attribute("is_dense", "schedule", "dense")
-        + ACTIVATION_CONSTANTS
-        + _NUMBERS
-        + dense.WEIGHTS[op]
-        + _ACTIVE
-        + (_adaptive_inverted_residual("y") if inverted else _adaptive_residual(op, "y"))
-    )
+def adaptive_body(op: str, activations: set[str], schedules: set[str]) -> str:
+    """The body for nodes that between them have these activations and schedules."""
+    kind = activation_kind(activations)
+    head = activation_constants(kind) + _NUMBERS + dense.WEIGHTS[op] + _ACTIVE
+    if schedules == {"dense"}:
+        return head + dense.convolutions(op, "dense_out", "x", kind) + dense.masked_sum(op, "y", "dense_out", kind)
+    busy = _BUSY_OR_DENSE if "dense" in schedules else _BUSY
+    choose = _bands_or_dense if op == "GatedInvertedResidual" else _rows_or_dense
+    return head + choose(op, kind, busy)
 
 
-BODIES = {op: _body(op) for op in COMPOSITIONS}
 HINTS: dict[str, tuple[Attribute, ...]] = {
     op: (SCHEDULE, EXPANDED_CHANNELS) if op == "GatedInvertedResidual" else (SCHEDULE,) for op in COMPOSITIONS
 }

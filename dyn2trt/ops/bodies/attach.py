@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from typing import Literal
 
 import onnx
 from onnx import helper
 
 from dyn2trt.errors import Dyn2trtError
-from dyn2trt.ops.bodies import adaptive
+from dyn2trt.ops.bodies.adaptive import HINT_NAMES, HINTS, adaptive_body
 from dyn2trt.ops.bodies.compositions import COMPOSITIONS
-from dyn2trt.ops.bodies.hints import expanded_channels, node_hints
-from dyn2trt.ops.bodies.primitives import PRIMITIVE_BODIES
+from dyn2trt.ops.bodies.hints import node_hints
+from dyn2trt.ops.bodies.primitives import primitive_body
 from dyn2trt.ops.bodies.signature import function
 from dyn2trt.ops.schema import DOMAIN, SCHEMAS, VERSION
 
@@ -21,73 +22,97 @@ MIN_IR_VERSION = 9
 """Oldest IR version whose functions have attributes with defaults."""
 
 
-def functions_for(model: onnx.ModelProto, *, quick: bool = True) -> list[onnx.FunctionProto]:
+def functions_for(model: onnx.ModelProto) -> list[onnx.FunctionProto]:
     """Return the functions for the model's ``dyn2trt`` nodes, nested ones included, in the schemas' order.
 
-    Args:
-        model: read only.
-        quick: composites have bodies that run dense where that is cheaper (`dyn2trt.ops.bodies.adaptive`); otherwise
-            they are their compositions of primitives and nothing else, which is what to inline.
+    A composite whose every node states a schedule (`attach_bodies` adds it) has an adaptive body, otherwise its body is
+    the composition of primitives that defines it. Bodies are made for the activations and schedules that the nodes
+    have; attach them anew when a node changes.
 
     Raises:
         Dyn2trtError: an unknown op, a node with a missing input or output, or a model older than `MIN_OPSET`.
     """
     opset = next((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), 0)
-    nodes = list(_own_nodes(model.graph.node))
-    if nodes and opset < MIN_OPSET:
+    waiting = own_nodes(model)
+    if waiting and opset < MIN_OPSET:
         raise Dyn2trtError(f"dyn2trt's bodies need opset {MIN_OPSET} or newer, the model imports {opset}; export again")
-    adaptive_ops = _adaptive_ops(model, nodes) if quick else set()
-    found: dict[str, onnx.FunctionProto] = {}
-    while nodes:
-        node = nodes.pop()
+    for node in waiting:
         _check(node)
-        name = node.op_type
-        if name not in found:
-            adapts = name in adaptive_ops
-            body = adaptive.BODIES[name] if adapts else {**PRIMITIVE_BODIES, **COMPOSITIONS}[name]
-            hints = adaptive.HINTS[name] if adapts else ()
-            found[name] = function(SCHEMAS[name], body, opset, hints)
-            nodes.extend(_own_nodes(found[name].node))
+    activations, schedules = _values(waiting, "activation"), _values(waiting, "schedule")
+    every = set().union(*activations.values(), {"none"})
+    found: dict[str, onnx.FunctionProto] = {}
+    while waiting:
+        name = waiting.pop().op_type
+        if name in found:
+            continue
+        schema = SCHEMAS[name]
+        adapts = schema.is_composite and "" not in schedules[name]
+        if adapts:
+            body = adaptive_body(name, activations[name], schedules[name])
+        else:
+            body = COMPOSITIONS[name] if schema.is_composite else primitive_body(name, every)
+        found[name] = function(schema, body, opset, HINTS[name] if adapts else ())
+        waiting += own_nodes(found[name])
     return [found[name] for name in SCHEMAS if name in found]
 
 
-def attach_bodies(model: onnx.ModelProto, *, quick: bool = True) -> onnx.ModelProto:
+def attach_bodies(
+    model: onnx.ModelProto, *, quick: bool = True, schedule: Literal["adaptive", "dense"] | None = None
+) -> onnx.ModelProto:
     """Return a copy of the model that carries the bodies it needs, imports the domain and states a fitting IR version.
 
-    Functions of domain ``dyn2trt`` that the model had are replaced. Nodes whose body is adaptive get the attributes
-    that it wants (`dyn2trt.ops.bodies.hints`), other nodes lose them.
+    Functions of domain ``dyn2trt`` that the model had are replaced.
+
+    Args:
+        model: read only.
+        quick: composite nodes get a ``schedule``, and with it a body that can also run dense or in bands; otherwise
+            they lose it, and bodies are compositions of primitives and nothing else, which is what to inline.
+        schedule: overrules the choice by the size of the map, for measuring and testing.
 
     Raises:
         Dyn2trtError: see `functions_for`.
     """
-    functions = functions_for(model, quick=quick)
     whole = onnx.ModelProto()
     whole.CopyFrom(model)
-    others = [f for f in whole.functions if f.domain != DOMAIN]
-    del whole.functions[:]
-    whole.functions.extend([*others, *functions])
-    if not functions:
+    nodes = own_nodes(whole)
+    for node in nodes:
+        kept = [a for a in node.attribute if a.name not in HINT_NAMES]
+        del node.attribute[:]
+        node.attribute.extend(kept)
+    _replace_functions(whole)
+    if not nodes:
         return whole
     if all(o.domain != DOMAIN for o in whole.opset_import):
         whole.opset_import.append(helper.make_opsetid(DOMAIN, VERSION))
     whole.ir_version = max(whole.ir_version, MIN_IR_VERSION)
-    nodes = list(_own_nodes(whole.graph.node))
-    for node in nodes:
-        kept = [a for a in node.attribute if a.name not in adaptive.HINT_NAMES]
-        del node.attribute[:]
-        node.attribute.extend(kept)
-    adaptive_ops = _adaptive_ops(model, nodes) if quick else set()
-    hinted = [node for node in nodes if node.op_type in adaptive_ops]
-    for node, hints in zip(hinted, node_hints(whole, hinted), strict=True):
-        node.attribute.extend(helper.make_attribute(name, value) for name, value in hints.items())
+    if quick:
+        composites = [node for node in nodes if SCHEMAS[node.op_type].is_composite]
+        for node, hints in zip(composites, node_hints(whole, composites), strict=True):
+            given = hints | ({"schedule": schedule} if schedule and hints else {})
+            node.attribute.extend(helper.make_attribute(name, value) for name, value in given.items())
+        _replace_functions(whole)
     return whole
 
 
-def _adaptive_ops(model: onnx.ModelProto, nodes: Sequence[onnx.NodeProto]) -> set[str]:
-    """Composites whose every node can have the adaptive body: it needs to know the depthwise convolution's group."""
-    inverted = [node for node in nodes if node.op_type == "GatedInvertedResidual"]
-    known = all(expanded_channels(model, node) is not None for node in inverted)
-    return set(COMPOSITIONS) - (set() if known else {"GatedInvertedResidual"})
+def _replace_functions(model: onnx.ModelProto) -> None:
+    functions = [*(f for f in model.functions if f.domain != DOMAIN), *functions_for(model)]
+    del model.functions[:]
+    model.functions.extend(functions)
+
+
+def _values(nodes: Sequence[onnx.NodeProto], attribute: str) -> dict[str, set[str]]:
+    """Values of a string attribute by op type; the schema's default, or nothing, where a node does not state it."""
+    values: dict[str, set[str]] = {}
+    for node in nodes:
+        default = next((a.default for a in SCHEMAS[node.op_type].attributes if a.name == attribute), "")
+        given = next((a.s.decode() for a in node.attribute if a.name == attribute), default)
+        values.setdefault(node.op_type, set()).add(given)
+    return values
+
+
+def own_nodes(model: onnx.ModelProto | onnx.FunctionProto) -> list[onnx.NodeProto]:
+    """The nodes of domain ``dyn2trt`` of a model's graph or a function, those in subgraphs included."""
+    return list(_own_nodes(model.graph.node if isinstance(model, onnx.ModelProto) else model.node))
 
 
 def _own_nodes(nodes: Iterable[onnx.NodeProto]) -> Iterator[onnx.NodeProto]:

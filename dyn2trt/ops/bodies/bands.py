@@ -107,8 +107,7 @@ COLUMNS = """
     width = Shape (columns)"""
 """``columns`` of the table with an active site of their band in or beside them, and the one of nothing."""
 
-GATHER = (
-    """
+GATHER = """
     dense_x, last, strips_last, strip_ids = If (busy) <
       then_branch = gather_dense () => (dense_x_1, last_1, strips_last_1, strip_ids_1) {
         dense_x_1 = Identity (x)
@@ -133,19 +132,22 @@ GATHER = (
         inside = CastLike (is_inside_4d, x)
         strips_last_2 = Mul (gathered_wide, inside)
       }
-    >
+    >"""
+"""Either all of x for the dense path (``dense_x``), or the strips [1, lines, columns, channels] (``strips_last``)."""
+
+
+def convolutions(kind: str) -> str:
+    """``strip_out_last`` = the block's convolutions of the strips, after `STRIP_WEIGHT` and the dense weights."""
+    expand = activation("strip_expand", "strip_expand_linear", kind)
+    depthwise = activation("strip_depthwise", "strip_depthwise_linear", kind)
+    return f"""
     strips = Transpose <perm = [0, 3, 1, 2]> (strips_last)
-    strip_expand_linear = Conv (strips, strip_conv)"""
-    + activation("strip_expand", "strip_expand_linear")
-    + """
+    strip_expand_linear = Conv (strips, strip_conv){expand}
     strip_depthwise_linear = Conv <group: int = @expanded_channels, pads = [0, 1, 0, 1]> (
-      strip_expand, depthwise_conv, depthwise_bias)"""
-    + activation("strip_depthwise", "strip_depthwise_linear")
-    + """
+      strip_expand, depthwise_conv, depthwise_bias){depthwise}
     strip_out = Conv (strip_depthwise, project_conv, project_bias)
     strip_out_last = Transpose <perm = [0, 2, 3, 1]> (strip_out)"""
-)
-"""Either all of x for the dense path (``dense_x``), or the strips; then the convolutions of the strips."""
+
 
 SCATTER = """
     strip_rows_shape = Concat <axis = 0> (k_any, c)

@@ -29,8 +29,8 @@ _SAME = "pads = [1, 1, 1, 1]"
 _STRIDED = f"{_SAME}, strides: ints = @strides"
 
 
-def _chain(result: str, x: str, prefix: str, *steps: tuple[str, str]) -> str:
-    """Convolutions (name, attributes) one after another, @activation between them."""
+def _chain(result: str, x: str, kind: str, prefix: str, *steps: tuple[str, str]) -> str:
+    """Convolutions (name, attributes) one after another, activations between them."""
     text, value = "", x
     for index, (name, attributes) in enumerate(steps):
         last = index == len(steps) - 1
@@ -39,11 +39,11 @@ def _chain(result: str, x: str, prefix: str, *steps: tuple[str, str]) -> str:
         text += f"\n    {linear} = Conv {given}({value}, {name}_conv, {name}_bias)"
         if not last:
             value = f"{prefix}{name}_y"
-            text += activation(value, linear)
+            text += activation(value, linear, kind)
     return text
 
 
-def convolutions(op: str, result: str, x: str, prefix: str = "dense_") -> str:
+def convolutions(op: str, result: str, x: str, kind: str, prefix: str = "dense_") -> str:
     """``result`` = the block's convolutions of all of x, after `WEIGHTS` of the op."""
     steps = {
         "GatedInvertedResidual": (
@@ -54,10 +54,10 @@ def convolutions(op: str, result: str, x: str, prefix: str = "dense_") -> str:
         "GatedBasicBlock": (("conv1", _STRIDED), ("conv2", _SAME)),
         "GatedBottleneck": (("conv1", ""), ("conv2", _STRIDED), ("conv3", "")),
     }[op]
-    return _chain(result, x, prefix, *steps)
+    return _chain(result, x, kind, prefix, *steps)
 
 
-def masked_sum(op: str, result: str, out: str, prefix: str = "dense_") -> str:
+def masked_sum(op: str, result: str, out: str, kind: str, prefix: str = "dense_") -> str:
     """``result`` = x, or identity, plus ``out`` where ``active`` (bool [N, 1, Ho, Wo]); then the block's activation."""
     inverted = op == "GatedInvertedResidual"
     base = "x" if inverted else "identity"
@@ -66,4 +66,4 @@ def masked_sum(op: str, result: str, out: str, prefix: str = "dense_") -> str:
     {prefix}factor = CastLike (active, {out})
     {prefix}kept = Mul ({out}, {prefix}factor)
     {total} = Add ({base}, {prefix}kept)"""
-    return text if inverted else text + activation(result, total)
+    return text if inverted else text + activation(result, total, kind)

@@ -9,36 +9,40 @@ import onnx
 
 from dyn2trt.ops.schema import SCHEMAS
 
+_INVERTED = "GatedInvertedResidual"
+
 SMALL_MACS = 60_000_000
 """Below this many dense multiply-accumulates a block runs dense: choosing and gathering would cost more."""
 
 
-def expanded_channels(model: onnx.ModelProto, node: onnx.NodeProto) -> int | None:
-    """E of a GatedInvertedResidual; None where its weights are no initializers of the graph."""
-    return next((i.dims[0] for i in model.graph.initializer if i.name == node.input[2]), None)
-
-
 def node_hints(model: onnx.ModelProto, nodes: Sequence[onnx.NodeProto]) -> list[dict[str, str | int]]:
     """Return for each composite node its ``schedule``, and ``expanded_channels`` where the op is told it.
+
+    An op with a node whose weights are no initializers gets no hints: the depthwise convolution's group is unknown.
 
     Args:
         model: with its functions, so that shapes can be inferred through them.
         nodes: composite nodes of the model.
     """
     shapes = _known_shapes(model)
+    constants = {i.name for i in model.graph.initializer}
+    known = all(node.input[2] in constants for node in nodes if node.op_type == _INVERTED)
     hints: list[dict[str, str | int]] = []
     for node in nodes:
-        names = [tensor.name for tensor in SCHEMAS[node.op_type].inputs]
-        weights = [
-            shapes.get(value, ()) for name, value in zip(names, node.input, strict=True) if name.endswith("_weight")
-        ]
-        grid = shapes.get(node.input[1])
-        small = grid is not None and math.prod(grid) * sum(map(math.prod, weights)) < SMALL_MACS
-        hint: dict[str, str | int] = {"schedule": "dense" if small else "adaptive"}
-        if node.op_type == "GatedInvertedResidual":
-            hint["expanded_channels"] = expanded_channels(model, node) or 1
+        hint: dict[str, str | int] = {}
+        if node.op_type != _INVERTED or known:
+            hint["schedule"] = "dense" if _is_small(node, shapes) else "adaptive"
+        if node.op_type == _INVERTED and known:
+            hint["expanded_channels"] = shapes[node.input[2]][0]
         hints.append(hint)
     return hints
+
+
+def _is_small(node: onnx.NodeProto, shapes: dict[str, tuple[int, ...]]) -> bool:
+    names = [tensor.name for tensor in SCHEMAS[node.op_type].inputs]
+    weights = [shapes.get(value, ()) for name, value in zip(names, node.input, strict=True) if name.endswith("_weight")]
+    grid = shapes.get(node.input[1])
+    return grid is not None and math.prod(grid) * sum(map(math.prod, weights)) < SMALL_MACS
 
 
 def _known_shapes(model: onnx.ModelProto) -> dict[str, tuple[int, ...]]:

@@ -5,7 +5,7 @@ Every choice that depends on attributes alone is an ``If`` on constants, which O
 
 from __future__ import annotations
 
-from dyn2trt.ops.bodies.text import ACTIVATION_CONSTANTS, activation, fitted, int_lists
+from dyn2trt.ops.bodies.text import activation, activation_constants, activation_kind, fitted, int_lists
 
 # The input sites that active sites read: a transposed convolution of the activity with a kernel of ones, cropped to
 # the grid of x (a negative pad crops).
@@ -182,8 +182,6 @@ _SPARSE_CONV = (
         >
       }
     >"""
-    + ACTIVATION_CONSTANTS
-    + activation("rows_out", "linear")
 )
 
 _MASK_SCATTER = (
@@ -199,8 +197,17 @@ _MASK_SCATTER = (
     last_shape = Shape (last)
     image = Reshape (written, last_shape)
     summed = Transpose <perm = [0, 3, 1, 2]> (image)"""
-    + ACTIVATION_CONSTANTS
-    + activation("y", "summed")
 )
 
-PRIMITIVE_BODIES = {"MaskGather": _MASK_GATHER, "SparseConv": _SPARSE_CONV, "MaskScatter": _MASK_SCATTER}
+
+def primitive_body(op: str, activations: set[str]) -> str:
+    """The body for nodes that between them have these activations."""
+    kind = activation_kind(activations)
+    match op:
+        case "MaskGather":
+            return _MASK_GATHER
+        case "SparseConv":
+            return _SPARSE_CONV + activation_constants(kind) + activation("rows_out", "linear", kind)
+        case "MaskScatter":
+            return _MASK_SCATTER + activation_constants(kind) + activation("y", "summed", kind)
+    raise ValueError(f"{op} is no primitive")

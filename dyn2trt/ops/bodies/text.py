@@ -29,26 +29,35 @@ def is_attribute(result: str, attribute: str, value: str) -> str:
     {result} = Equal ({result}_has, {result}_asked)"""
 
 
-ACTIVATION_CONSTANTS = (
+_BOUNDS = """
+    act_zero_f = Constant <value_float = 0.0> ()
+    act_six_f = Constant <value_float = 6.0> ()"""
+_CHOICE = (
     is_attribute("act_relu", "activation", "relu")
     + is_attribute("act_relu6", "activation", "relu6")
     + is_attribute("act_swish", "activation", "hard_swish")
     + """
-    act_zero_f = Constant <value_float = 0.0> ()
-    act_six_f = Constant <value_float = 6.0> ()
     act_least_f = Constant <value_float = -3.4028235e38> ()
     act_most_f = Constant <value_float = 3.4028235e38> ()
     act_floored = Or (act_relu, act_relu6)
     act_low = Where (act_floored, act_zero_f, act_least_f)
     act_high = Where (act_relu6, act_six_f, act_most_f)"""
 )
-"""All but hard_swish are a Clip: ``act_low`` and ``act_high`` are its bounds, constants once inlined."""
 
 
-def activation(result: str, x: str, fixed: str | None = None) -> str:
-    """``result`` = activation(x). Of ``@activation``, after `ACTIVATION_CONSTANTS`, unless one is ``fixed``."""
+def activation_constants(kind: str) -> str:
+    """What `activation` of a kind reads; all but hard_swish are a Clip between ``act_low`` and ``act_high``."""
+    return _BOUNDS + _CHOICE if kind in ("clip", "any") else _BOUNDS
+
+
+def activation(result: str, x: str, kind: str) -> str:
+    """``result`` = activation(x), after `activation_constants`.
+
+    ``kind`` is one of `ACTIVATIONS`, or says what ``@activation`` may be: ``clip``, all but hard_swish, or ``any``. The
+    narrower, the fewer subgraphs; ONNX Runtime folds them away, but loads a model in time quadratic in their number.
+    """
     p = f"{result}_"
-    match fixed:
+    match kind:
         case "none":
             return f"\n    {result} = Identity ({x})"
         case "relu":
@@ -60,13 +69,23 @@ def activation(result: str, x: str, fixed: str | None = None) -> str:
     {p}0 = CastLike (act_zero_f, {x})
     {p}6 = CastLike (act_six_f, {x})
     {result} = Clip ({x}, {p}0, {p}6)"""
-    return f"""
+    clip = f"""
     {p}low = CastLike (act_low, {x})
-    {p}high = CastLike (act_high, {x})
+    {p}high = CastLike (act_high, {x})"""
+    if kind == "clip":
+        return f"{clip}\n    {result} = Clip ({x}, {p}low, {p}high)"
+    return f"""{clip}
     {result} = If (act_swish) <
       then_branch = {p}swish () => ({p}y1) {{ {p}y1 = HardSwish ({x}) }},
       else_branch = {p}clip () => ({p}y2) {{ {p}y2 = Clip ({x}, {p}low, {p}high) }}
     >"""
+
+
+def activation_kind(activations: set[str]) -> str:
+    """The narrowest kind that covers the activations of all nodes that share a body."""
+    if len(activations) == 1:
+        return next(iter(activations))
+    return "any" if "hard_swish" in activations else "clip"
 
 
 def fitted(result: str, x: str, shape: str) -> str:

@@ -140,7 +140,7 @@ int dyn2trt_sparse_conv(const Dyn2trtSparseConv* params, void* stream) {
   DYN2TRT_TRY(check_channels("input channels", p.c_in));
   DYN2TRT_TRY(check_channels("output channels", p.c_out));
   const bool depthwise = p.group != 1;
-  if (depthwise && (p.group != p.c_in || p.group != p.c_out)) {
+  if (depthwise && (p.c_in != p.c_out || (p.group != 0 && p.group != p.c_in))) {
     return fail(DYN2TRT_UNSUPPORTED, "group is 1 or the number of channels (%d in, %d out), not %d", p.c_in, p.c_out,
                 p.group);
   }

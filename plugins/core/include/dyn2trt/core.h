@@ -108,7 +108,7 @@ typedef struct Dyn2trtSparseConv {
   int32_t dtype;
   uint32_t flags;
   int32_t activation;
-  int32_t c_in, c_out, group; /* group is 1, or c_in == c_out (depthwise) */
+  int32_t c_in, c_out, group; /* group is 1, or c_in == c_out for a depthwise one; 0 stands for c_in */
   Dyn2trtGeometry geometry;
   const void* rows;      /* [input.n*input.h*input.w, c_in] */
   const void* weight;    /* [c_out, kh, kw, c_in], depthwise [kh, kw, c] */
