@@ -149,9 +149,19 @@ def latency(work: Work = Path("runs/accuracy_against_macs"), threads: int = 1, s
         shape = (1, 3, 64, 64)
         export_network(network, input_shape=shape, path=model, dynamic_batch=True, name="cifar_resnet", options=options)
         file.parent.mkdir(parents=True, exist_ok=True)
-        command = [sys.executable, "-m", "dyn2trt", "bench", str(model), "--images", str(images), "--ratios", "none"]
+        command = [
+            sys.executable,
+            "-m",
+            "dyn2trt",
+            "bench",
+            f"{run.name}/model.onnx",
+            "--images",
+            images.name,
+            "--active-ratios",
+            "none",
+        ]
         command += ["--batch-sizes", "1,16", "--threads", str(threads), "--seconds", str(seconds), "-o", str(file)]
-        subprocess.run(command, check=True, env={**os.environ, "PYTHONPATH": str(ROOT)})
+        subprocess.run(command, check=True, cwd=work, env={**os.environ, "PYTHONPATH": str(ROOT)})
 
 
 @app.command()
