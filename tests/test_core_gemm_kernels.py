@@ -17,6 +17,7 @@ MATHS = {"fp32": (FP32, False), "tf32": (FP32, True), "fp16": (FP16, False), "bf
 POINTWISE = Case(channels=40, cols=72)
 CONV3X3 = Case(channels=24, cols=40, kernel=3, pad=1, source="slots", grid=(2, 6, 5))
 DEPTHWISE = Case(channels=72, cols=24, kernel=3, pad=1, source="slots", depthwise=True, out="nhwc", residual=True)
+# As many tiles as the lists of plugins/core/gemm/tiles.h have; on CUDA cores and from NCHW the largest is missing.
 TILES = {"contiguous": (POINTWISE, 4), "planar": (replace(POINTWISE, source="nchw"), 3), "depthwise": (DEPTHWISE, 6)}
 
 
@@ -79,7 +80,7 @@ def test_more_images_than_one_launch_takes(library):
 def test_every_tile(library, kind, math):
     case, tiles = TILES[kind]
     dtype, tf32 = MATHS[math]
-    for tile in range(tiles):
+    for tile in range(tiles - 1 if (kind, math) == ("contiguous", "fp32") else tiles):
         # More rows and columns than two tiles have, or less than one.
         for grid, cols in (((1, 11, 16), 208), ((1, 3, 4), 20)):
             active = "all" if cols == 208 else "some"

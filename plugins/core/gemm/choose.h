@@ -44,8 +44,9 @@ constexpr std::array<TileData, sizeof...(Tiles)> tile_table(TileList<Tiles...>) 
   return {tile_data<Tiles>()...};
 }
 
-// Gates leave a part of the positions active, and which part only the device knows: plan for half.
-constexpr double kExpectedActive = 0.5;
+// Gates leave a part of the positions active, and which part only the device knows: plan for what halos of published
+// budgets come to. With more than that active there are more tiles than planned, and the device is full anyway.
+constexpr double kExpectedActive = 0.3;
 
 // What a tile costs, in units of the product of one row and one column at full speed. Small tiles load more bytes for
 // the same arithmetic: loading a row or a column costs as much as kLoadCost products. A depthwise convolution costs
@@ -64,6 +65,9 @@ Choice choose(const std::array<TileData, kTiles>& tiles, const Device& device, c
   double best_time = 0;
   for (int i = 0; i < static_cast<int>(kTiles); ++i) {
     const TileData& tile = tiles[i];
+    // A kibibyte a block is the system's. Blocks beyond what fits would wait for others, and the work is shared evenly.
+    const int fitting = (device.shared_bytes + 1024) / (tile.shared_bytes + 1024);
+    const int resident = std::max(1, std::min(tile.blocks, fitting));
     if (tile.shared_bytes > device.shared_bytes || (forced >= 0 && forced != i)) continue;
     const int64_t col_tiles = ceil_div<int64_t>(problem.cols, tile.cols);
     const int64_t most = ceil_div<int64_t>(problem.rows, tile.rows) * col_tiles;
@@ -76,7 +80,7 @@ Choice choose(const std::array<TileData, kTiles>& tiles, const Device& device, c
     if (best.tile >= 0 && time >= best_time) continue;
     best_time = time;
     best.tile = i;
-    best.blocks = static_cast<int>(std::min<int64_t>(most * splits, int64_t{device.multiprocessors} * tile.blocks));
+    best.blocks = static_cast<int>(std::min<int64_t>(most * splits, int64_t{device.multiprocessors} * resident));
   }
   return best;
 }

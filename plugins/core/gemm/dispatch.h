@@ -29,8 +29,8 @@ int run(const Choice& choice, const Arguments& arguments, void* stream) {
   if (arguments.depthwise_weight != nullptr) {
     return run_tile<T, Math, LoadDepthwise>(DepthwiseTiles{}, choice, arguments, stream);
   }
-  if (arguments.a.planar) return run_tile<T, Math, LoadPlanar>(PlanarTiles{}, choice, arguments, stream);
-  return run_tile<T, Math, LoadContiguous>(ContiguousTiles{}, choice, arguments, stream);
+  if (arguments.a.planar) return run_tile<T, Math, LoadPlanar>(SmallTiles{}, choice, arguments, stream);
+  return run_tile<T, Math, LoadContiguous>(typename Math::ContiguousTiles{}, choice, arguments, stream);
 }
 
 }  // namespace dyn2trt::gemm

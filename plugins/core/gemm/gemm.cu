@@ -8,8 +8,8 @@
 namespace dyn2trt::gemm {
 namespace {
 
-constexpr auto kContiguousTiles = tile_table(ContiguousTiles{});
-constexpr auto kPlanarTiles = tile_table(PlanarTiles{});
+constexpr auto kLargeTiles = tile_table(LargeTiles{});
+constexpr auto kSmallTiles = tile_table(SmallTiles{});
 constexpr auto kDepthwiseTiles = tile_table(DepthwiseTiles{});
 
 int bytes_of(Dyn2trtDtype dtype) { return dtype == DYN2TRT_FLOAT32 ? 4 : 2; }
@@ -24,8 +24,10 @@ bool has_vectors(const View& view, int channels, Dyn2trtDtype dtype) {
 
 // Calls use(table) with the tiles that a call chooses from.
 template <class Use>
-auto with_tiles(const Arguments& p, Use use) {
-  return p.depthwise_weight != nullptr ? use(kDepthwiseTiles) : p.a.planar ? use(kPlanarTiles) : use(kContiguousTiles);
+auto with_tiles(const Call& call, Use use) {
+  if (call.arguments.depthwise_weight != nullptr) return use(kDepthwiseTiles);
+  const bool on_cuda_cores = call.dtype == DYN2TRT_FLOAT32 && !call.tf32;
+  return call.arguments.a.planar || on_cuda_cores ? use(kSmallTiles) : use(kLargeTiles);
 }
 
 Choice choose_for(const Call& call) {
@@ -38,7 +40,7 @@ Choice choose_for(const Call& call) {
   problem.depthwise = depthwise;
   problem.shared_tiles = p.partial != nullptr;
   const Device device = {multiprocessors(), max_shared_bytes()};
-  return with_tiles(p, [&](const auto& tiles) { return choose(tiles, device, problem, call.forced_tile); });
+  return with_tiles(call, [&](const auto& tiles) { return choose(tiles, device, problem, call.forced_tile); });
 }
 
 int run_call(const Call& call, const Choice& choice, const Arguments& arguments, void* stream) {
@@ -113,7 +115,7 @@ SplitMemory split_memory(const Call& call) {
   with_memory.arguments.partial = &memory;
   const Choice choice = choose_for(with_memory);
   if (choice.tile < 0 || call.arguments.n > kMaxImages) return {};
-  const TileData tile = with_tiles(call.arguments, [&](const auto& tiles) { return tiles[choice.tile]; });
+  const TileData tile = with_tiles(call, [&](const auto& tiles) { return tiles[choice.tile]; });
   return {sizeof(float) * tile.rows * tile.cols * choice.blocks, sizeof(int) * choice.blocks};
 }
 

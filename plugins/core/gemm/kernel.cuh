@@ -12,6 +12,13 @@
 
 namespace dyn2trt::gemm {
 
+// Tiles that follow each other in one row of tiles.
+struct TileRun {
+  int first;      // number of the first tile
+  int col_tile;   // and its place in the row
+  int col_tiles;  // how many
+};
+
 // A block's shared memory: the same bytes for every dtype.
 template <class Tile>
 struct BlockShared {
@@ -20,7 +27,9 @@ struct BlockShared {
   Staging<Tile::kWarpCols> staging[Tile::kWarps];
   Addresses<Tile::kRows> addresses;
   RowNumbers numbers;
-  Schedule work;  // here rather than in every thread's registers
+  // Here rather than in every thread's registers.
+  Schedule work;
+  TileRun tiles;
   int last;
 };
 
@@ -45,12 +54,14 @@ template <class T, class Math, template <class, class> class Load, class Tile>
 struct GatheredGemm {
   static constexpr const char* kName = "gathered_gemm";
   static constexpr int kThreads = Tile::kThreads;
-  static constexpr int kMinBlocks = Tile::kMinBlocks;
   using Params = Arguments;
   using Loader = Load<T, Tile>;
   using Sums = typename Math::template Warp<Tile::kWarpRows, Tile::kWarpCols>;
 
   using Shared = BlockShared<Tile>;
+
+  // bf16 on CUDA cores, on sm_75 alone, needs registers for conversions.
+  static constexpr int kMinBlocks = Sums::kOnCudaCores && sizeof(T) == 2 ? 1 : Tile::kMinBlocks;
 
   // Tiles for which a device of that architecture has no shared memory are not compiled for it.
   static constexpr bool kFits = DYN2TRT_ARCH == 0 || DYN2TRT_ARCH >= 800 || sizeof(Shared) <= 64 * 1024;
@@ -71,34 +82,36 @@ struct GatheredGemm {
     }
     __syncthreads();
     for (int tile = work.first_tile; tile < work.last_tile;) {
+      __syncthreads();  // the tiles before may still be read
       const int row_tile = tile / work.col_tiles, col_tile = tile % work.col_tiles;
-      const int col_tiles = min(work.col_tiles - col_tile, work.last_tile - tile);
-      __syncthreads();  // the tile before may still be read
+      if (threadIdx.x == 0) {
+        shared.tiles = {tile, col_tile, min(work.col_tiles - col_tile, work.last_tile - tile)};
+      }
       look_up<Tile::kRows, kThreads>(p, shared.numbers, row_tile * Tile::kRows, shared.addresses);
       __syncthreads();
-      multiply_row_of_tiles(p, taps, tile, col_tile, col_tiles, shared);
-      tile += col_tiles;
+      multiply_tiles(p, taps, shared);
+      tile = shared.tiles.first + shared.tiles.col_tiles;
     }
   }
 
-  // Tiles `tile` to `tile + col_tiles`, all of one row of tiles.
-  static DYN2TRT_DEVICE void multiply_row_of_tiles(const Params& p, int taps, int tile, int first_col_tile,
-                                                   int col_tiles, Shared& shared) {
+  // The tiles of shared.tiles.
+  static DYN2TRT_DEVICE void multiply_tiles(const Params& p, int taps, Shared& shared) {
     constexpr int kStages = Tile::kStages;
     const Schedule& work = shared.work;
+    const TileRun& tiles = shared.tiles;
     const int warp = threadIdx.x / kWarp;
     const int warp_row = warp / Tile::kColWarps * Tile::kWarpRows;
     const int warp_col = warp % Tile::kColWarps * Tile::kWarpCols;
     const int chunks = work.last_chunk - work.first_chunk;
-    const int steps = col_tiles * chunks;
+    const int steps = tiles.col_tiles * chunks;
     const bool resident = chunks <= kStages && work.splits == 1;  // A is loaded once and stays
 
     Loader load;
     const int chunks_of_tap = ceil_div(p.channels, kChunk<T>);
-    Cursor next = {first_col_tile, work.first_chunk / chunks_of_tap, work.first_chunk % chunks_of_tap * kChunk<T>,
+    Cursor next = {tiles.col_tile, work.first_chunk / chunks_of_tap, work.first_chunk % chunks_of_tap * kChunk<T>,
                    work.first_chunk};  // to be loaded
     int next_stage = 0;
-    int use_chunk = work.first_chunk, use_col_tile = first_col_tile, use_stage = 0;  // to be multiplied
+    int use_chunk = work.first_chunk, use_col_tile = tiles.col_tile, use_stage = 0;  // to be multiplied
 
     Sums sums;
     sums.clear();
@@ -109,7 +122,7 @@ struct GatheredGemm {
         __syncthreads();  // the step's operands are there for all, and the stage before has been used by all
       }
       const bool loads = step + kStages - 1 < steps;
-      const bool loads_a = loads && (!resident || next.col_tile == first_col_tile);
+      const bool loads_a = loads && (!resident || next.col_tile == tiles.col_tile);
       OperandRow* a_stage = shared.a[resident ? next.chunk : next_stage];
       if (loads_a) load.fetch(p, shared.addresses, next.tap, next.channel, a_stage);
       if (loads) {
@@ -126,7 +139,7 @@ struct GatheredGemm {
 
       use_stage = use_stage == kStages - 1 ? 0 : use_stage + 1;
       if (++use_chunk < work.last_chunk) continue;
-      if (work.splits == 1 || add_up<kThreads>(p, work, tile, sums, shared.last)) {
+      if (work.splits == 1 || add_up<kThreads>(p, work, tiles.first, sums, shared.last)) {
         write_tile<T, Tile>(p, sums, shared.addresses, use_col_tile * Tile::kCols, shared.staging[warp]);
       }
       sums.clear();

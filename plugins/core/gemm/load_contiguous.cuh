@@ -35,7 +35,7 @@ struct LoadContiguous {
       const int row = i / kVectorsPerChunk, vector = i % kVectorsPerChunk;
       const int index = at.source[tap][row];
       const int c = channel + vector * kVectorWidth<T>;
-      copy_channels<kVectors>(stage[row].bytes + 16 * vector, a + index * p.a.pitch + c, a,
+      copy_channels<kVectors>(operand_part(stage, row, vector), a + index * p.a.pitch + c, a,
                               index < 0 ? 0 : p.channels - c);
     }
   }

@@ -14,6 +14,7 @@ struct LoadDepthwise {
   static constexpr int kWidth = kVectorWidth<T>;
   static constexpr int kRowStep = Tile::kThreads / kVectorsPerChunk;
   static constexpr int kRowsPerThread = ceil_div(Tile::kRows, kRowStep);
+  static constexpr bool kEven = Tile::kRows % kRowStep == 0;
 
   DYN2TRT_DEVICE void fetch(const Arguments&, const Addresses<Tile::kRows>&, int, int, OperandRow*) {}
 
@@ -49,7 +50,7 @@ struct LoadDepthwise {
 #pragma unroll
       for (int i = 0; i < kRowsPerThread; ++i) {
         const int row = threadIdx.x / kVectorsPerChunk + i * kRowStep;
-        const int index = row < Tile::kRows ? at.source[tap][row] : -1;
+        const int index = kEven || row < Tile::kRows ? at.source[tap][row] : -1;
         const Vector<T, kWidth> x = load_channels<kVectors>(rows + index * p.a.pitch, index < 0 ? 0 : remaining);
 #pragma unroll
         for (int e = 0; e < kWidth; ++e) sum[i][e] += to_float(x[e]) * to_float(w[e]);
@@ -58,13 +59,14 @@ struct LoadDepthwise {
 #pragma unroll
     for (int i = 0; i < kRowsPerThread; ++i) {
       const int row = threadIdx.x / kVectorsPerChunk + i * kRowStep;
-      if (row >= Tile::kRows) break;
+      if (!kEven && row >= Tile::kRows) break;
       Vector<T, kWidth> y;
 #pragma unroll
       for (int e = 0; e < kWidth; ++e) {
-        y[e] = from_float<T>(e < remaining ? activate(sum[i][e], p.depthwise_activation) : 0.0f);
+        const bool exists = kVectors ? remaining > 0 : e < remaining;
+        y[e] = from_float<T>(exists ? activate(sum[i][e], p.depthwise_activation) : 0.0f);
       }
-      store_vector(reinterpret_cast<T*>(stage[row].bytes + 16 * vector), y);
+      store_vector(static_cast<T*>(operand_part(stage, row, vector)), y);
     }
   }
 };

@@ -37,7 +37,7 @@ struct LoadPlanar {
 #pragma unroll
     for (int i = 0; i < kVectors; ++i) {
       const int vector = threadIdx.x / Tile::kRows + i * kSharers;
-      if (vector < kVectorsPerChunk) store_vector(reinterpret_cast<T*>(stage[row].bytes + 16 * vector), held[i]);
+      if (vector < kVectorsPerChunk) store_vector(static_cast<T*>(operand_part(stage, row, vector)), held[i]);
     }
   }
 };

@@ -19,7 +19,7 @@ DYN2TRT_DEVICE void load_weight_as(const Arguments& p, int taps, int first_col, 
     const int row = i / kVectorsPerChunk, vector = i % kVectorsPerChunk;
     const int col = first_col + row;
     const int c = channel + vector * kVectorWidth<T>;
-    copy_channels<kVectors>(stage[row].bytes + 16 * vector,
+    copy_channels<kVectors>(operand_part(stage, row, vector),
                             weight + (static_cast<int64_t>(col) * taps + tap) * p.channels + c, weight,
                             col < p.cols ? p.channels - c : 0);
   }

@@ -9,6 +9,7 @@ namespace dyn2trt::gemm {
 
 template <class T, int kWarpRows, int kWarpCols>
 struct MultiplyFfma {
+  static constexpr bool kOnCudaCores = true;
   static constexpr int kRowsPerLane = kWarpRows / 4, kColsPerLane = kWarpCols / 8;
   static constexpr int kValues = kRowsPerLane * kColsPerLane;
   float sum[kRowsPerLane][kColsPerLane];
@@ -20,7 +21,7 @@ struct MultiplyFfma {
     for (int i = 0; i < kValues; ++i) value(i) = 0.0f;
   }
 
-  // a and b: the first of this warp's rows of A and columns of B in a stage.
+  // a and b: the first of this warp's rows of A and columns of B in a stage, a multiple of 16.
   DYN2TRT_DEVICE void multiply(const OperandRow* a, const OperandRow* b) {
     constexpr int kWidth = kVectorWidth<T>;
     const int y = threadIdx.x % kWarp / 8, x = threadIdx.x % 8;
@@ -28,11 +29,11 @@ struct MultiplyFfma {
     for (int vector = 0; vector < kVectorsPerChunk; ++vector) {
       float cols[kColsPerLane][kWidth];
 #pragma unroll
-      for (int j = 0; j < kColsPerLane; ++j) load(b[x + 8 * j], vector, cols[j]);
+      for (int j = 0; j < kColsPerLane; ++j) load(b, x + 8 * j, vector, cols[j]);
 #pragma unroll
       for (int i = 0; i < kRowsPerLane; ++i) {
         float row[kWidth];
-        load(a[y + 4 * i], vector, row);
+        load(a, y + 4 * i, vector, row);
 #pragma unroll
         for (int j = 0; j < kColsPerLane; ++j) {
 #pragma unroll
@@ -56,8 +57,8 @@ struct MultiplyFfma {
 
  private:
   template <int kWidth>
-  static DYN2TRT_DEVICE void load(const OperandRow& row, int vector, float (&to)[kWidth]) {
-    const Vector<T, kWidth> values = load_vector<kWidth>(reinterpret_cast<const T*>(row.bytes + 16 * vector));
+  static DYN2TRT_DEVICE void load(const OperandRow* stage, int row, int vector, float (&to)[kWidth]) {
+    const Vector<T, kWidth> values = load_vector<kWidth>(static_cast<const T*>(operand_part(stage, row, vector)));
 #pragma unroll
     for (int e = 0; e < kWidth; ++e) to[e] = to_float(values[e]);
   }

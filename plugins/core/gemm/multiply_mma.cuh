@@ -12,6 +12,7 @@ namespace dyn2trt::gemm {
 
 template <class T, int kWarpRows, int kWarpCols>
 struct MultiplyMma {
+  static constexpr bool kOnCudaCores = false;
   static constexpr int kRowBlocks = kWarpRows / 16, kColBlocks = kWarpCols / 8;
   static constexpr int kValues = kRowBlocks * kColBlocks * 4;
   float sum[kRowBlocks][kColBlocks][4];
@@ -23,7 +24,7 @@ struct MultiplyMma {
     for (int i = 0; i < kValues; ++i) value(i) = 0.0f;
   }
 
-  // a and b: the first of this warp's rows of A and columns of B in a stage.
+  // a and b: the first of this warp's rows of A and columns of B in a stage, a multiple of 16.
   DYN2TRT_DEVICE void multiply(const OperandRow* a, const OperandRow* b) {
     const int lane = threadIdx.x % kWarp;
 #pragma unroll
@@ -31,11 +32,11 @@ struct MultiplyMma {
       uint32_t rows[kRowBlocks][4], cols[kColBlocks / 2][4];
 #pragma unroll
       for (int i = 0; i < kRowBlocks; ++i) {
-        ptx::ldmatrix_x4(rows[i], a[i * 16 + lane % 16].bytes + step * 32 + lane / 16 * 16);
+        ptx::ldmatrix_x4(rows[i], operand_part(a, i * 16 + lane % 16, step * 2 + lane / 16));
       }
 #pragma unroll
       for (int j = 0; j < kColBlocks / 2; ++j) {
-        ptx::ldmatrix_x4(cols[j], b[j * 16 + lane / 16 * 8 + lane % 8].bytes + step * 32 + lane / 8 % 2 * 16);
+        ptx::ldmatrix_x4(cols[j], operand_part(b, j * 16 + lane / 16 * 8 + lane % 8, step * 2 + lane / 8 % 2));
       }
       if constexpr (sizeof(T) == 4) {
         round(rows);

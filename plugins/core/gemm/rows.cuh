@@ -2,6 +2,7 @@
 // in use, and a tile takes the next rows in use across images, so that small images do not leave tiles empty.
 #pragma once
 
+#include "device/dense.cuh"
 #include "device/scan.cuh"
 #include "gemm/arguments.h"
 
@@ -19,12 +20,10 @@ DYN2TRT_DEVICE void number_rows(const Arguments& p, RowNumbers& numbers) {
   const int capacity = p.h_out * p.w_out;
   int before = 0;
   for (int image = 0; image < p.images; image += kWarp) {
-    int rows = 0;
-    if (image + lane < p.images) {
-      rows = p.count == nullptr ? capacity : clamp(p.count[p.first_image + image + lane], 0, capacity);
-    }
+    const bool exists = image + lane < p.images;
+    const int rows = exists ? rows_in_use(p.count, p.first_image + image + lane, capacity) : 0;
     const int through = before + warp_inclusive_scan(rows);
-    if (image + lane < p.images) numbers.first[image + lane + 1] = through;
+    if (exists) numbers.first[image + lane + 1] = through;
     before = __shfl_sync(kFullWarp, through, kWarp - 1);
   }
   if (lane == 0) numbers.first[0] = 0;

@@ -26,7 +26,7 @@ DYN2TRT_DEVICE Schedule make_schedule(int rows, int cols, int chunks, bool share
   Schedule work;
   work.col_tiles = ceil_div(cols, kCols);
   const int tiles = ceil_div(rows, kRows) * work.col_tiles;
-  if (shared_tiles && tiles > 0 && 2 * static_cast<int64_t>(tiles) <= blocks && chunks >= 2 * kMinChunksOfSplit) {
+  if (shared_tiles && tiles > 0 && tiles <= blocks / 2 && chunks >= 2 * kMinChunksOfSplit) {
     int splits = min(min(blocks / tiles, chunks / kMinChunksOfSplit), kMaxSplits);
     const int chunks_of_split = ceil_div(chunks, splits);
     splits = ceil_div(chunks, chunks_of_split);
@@ -39,8 +39,9 @@ DYN2TRT_DEVICE Schedule make_schedule(int rows, int cols, int chunks, bool share
   } else {
     work.splits = 1;
     work.split = 0;
-    work.first_tile = static_cast<int>(static_cast<int64_t>(tiles) * block / blocks);
-    work.last_tile = static_cast<int>(static_cast<int64_t>(tiles) * (block + 1) / blocks);
+    const int each = tiles / blocks, more = tiles % blocks;  // the first `more` blocks take one tile more
+    work.first_tile = block * each + min(block, more);
+    work.last_tile = work.first_tile + each + (block < more ? 1 : 0);
     work.first_chunk = 0;
     work.last_chunk = chunks;
   }

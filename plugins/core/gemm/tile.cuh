@@ -13,11 +13,21 @@ constexpr int kChunk = kChunkBytes / static_cast<int>(sizeof(T));
 
 constexpr int kVectorsPerChunk = kChunkBytes / 16;
 
-// One row of an operand's stage. With 16 bytes of padding, the 16-byte parts of any 8 consecutive rows lie in
-// different banks (80 r mod 128 takes 8 values), so that ldmatrix and vector accesses do not conflict.
+// One row of an operand's stage.
 struct alignas(16) OperandRow {
-  unsigned char bytes[kChunkBytes + 16];
+  unsigned char bytes[kChunkBytes];
 };
+
+// Part `vector` (16 bytes) of row `row` of a stage whose first row is `stage`. Parts are shuffled within a row, by the
+// row's number, so that any 8 consecutive rows hold the same part in different banks: ldmatrix and vector accesses
+// touch 8 rows at once. Two rows fill the banks, and rows 2 apart differ in the shuffle.
+DYN2TRT_DEVICE void* operand_part(OperandRow* stage, int row, int vector) {
+  return stage[row].bytes + 16 * (vector ^ (row / 2 % kVectorsPerChunk));
+}
+
+DYN2TRT_DEVICE const void* operand_part(const OperandRow* stage, int row, int vector) {
+  return stage[row].bytes + 16 * (vector ^ (row / 2 % kVectorsPerChunk));
+}
 
 // A block computes kRows x kCols outputs, each of its warps kWarpRows x kWarpCols of them.
 template <int kRows_, int kCols_, int kWarpRows_, int kWarpCols_, int kStages_, int kMinBlocks_>
