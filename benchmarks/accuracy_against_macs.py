@@ -27,6 +27,7 @@ ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "results" / "accuracy_against_macs"
 RECIPE = ROOT / "export" / "digits.toml"
 
+IMAGES = 900
 EPOCHS = 22
 DENSE_START = 10
 STEEP_START = 6
@@ -247,7 +248,9 @@ def _plot(done: dict[Run, dict[str, Any]], path: Path) -> None:
             point = result["test"]["macs"] / 1e6, 100 * result["test"]["scores"]["accuracy"]
             points.setdefault((run.budget, run.depth, run.width), []).append(point)
         for (budget, depth, width), found in points.items():
-            axes.scatter(*zip(*found, strict=True), color=colour, marker=marker, s=22, zorder=3)
+            x_values, y_values = zip(*found, strict=True)
+            errors = [(y * (100 - y) / IMAGES) ** 0.5 for y in y_values]
+            axes.errorbar(x_values, y_values, errors, fmt=marker, color=colour, ms=4.5, lw=0.8, capsize=2, zorder=3)
             x, y = found[0]
             name = f"{budget:g}" if gated else f"{depth}, ×{width:g}"
             above = gated
@@ -261,7 +264,7 @@ def _plot(done: dict[Run, dict[str, Any]], path: Path) -> None:
     axes.set_xticks([1, 2, 4, 8, 16, 32], ["1", "2", "4", "8", "16", "32"])
     axes.minorticks_off()
     axes.set_xlabel("executed multiply-accumulates an image (millions)")
-    axes.set_ylabel("test accuracy (%)")
+    axes.set_ylabel(f"test accuracy (%), ± standard error of {IMAGES} images")
     axes.grid(alpha=0.3)
     axes.legend(loc="lower right")
     with replacing(path) as temporary:

@@ -20,7 +20,7 @@ def train(
     ] = None,
     settings: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Overrule a key of that section, such as budget=0.2; repeatable."),
+        typer.Option("--set", metavar="KEY=VALUE", help="Overrule a key of it, such as budget=0.2; repeatable."),
     ] = None,
     restart: Annotated[bool, typer.Option("--restart", help="Begin again instead of going on.")] = False,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
