@@ -1,8 +1,8 @@
 """Handwritten digits at random scale and place on cluttered canvases: 10 classes, nothing to download.
 
 The digits are scikit-learn's bundled set, the test part of Alpaydin & Kaynak's "Optical Recognition of Handwritten
-Digits" (UCI, 1998): 1797 pictures of 8×8 by 13 writers. Who wrote which is not recorded, but neighbours in the file
-look alike, so the division below is by contiguous runs: harder than a random one, and nearer to unseen writers.
+Digits" (UCI, 1998): 1797 pictures of 8×8 by 13 writers. Who wrote which is not recorded; the division below is by
+contiguous runs of the file, so that neighbours, which may be of one hand, stay in one part.
 Canvases follow the cluttered digits of Mnih et al., "Recurrent Models of Visual Attention", NIPS 2014: pieces of
 other digits of the same part, strokes and noise lie about.
 """
