@@ -10,9 +10,9 @@ import difflib
 import os
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, ValidationError, model_validator
 
@@ -81,6 +81,63 @@ class ExportSection(_Section):
     with_masks: bool = False
 
 
+class TrainSection(_Section):
+    """``[train]``: how ``dyn2trt train`` trains the network; the recipe's input shape is the size trained at."""
+
+    task: Literal["digits", "figures", "cifar10", "imagenet", "mpii"]
+    """digits and figures are made from scikit-learn's bundled images and need no download."""
+    data: FilePath | None = None
+    """Folder of the data set, for cifar10, imagenet and mpii."""
+    samples: Positive | None = None
+    """Images an epoch, for digits and figures."""
+    start: FilePath | None = None
+    """A checkpoint of the same network to fine-tune; a dense one, without gates, gets gates that begin open."""
+
+    budget: Fraction | None = None
+    """Fraction of the gated blocks' multiply-accumulates to execute. Without one the network trains dense, ungated."""
+    alpha: Annotated[float, Field(ge=0)] = 10.0
+    """Weight of the sparsity criterion; 10 beside a cross-entropy, 0.01 beside the mean squared error of heat maps."""
+    anneal: Annotated[float, Field(gt=0, le=1)] = 1 / 3
+    """Fraction of training over which the blocks' bounds widen."""
+    temperature: Annotated[float, Field(gt=0)] = 1.0
+    """Of the Gumbel-Softmax."""
+    noise_until: Fraction = 0.8
+    """Fraction of training after which the Gumbel noise is off."""
+
+    epochs: Positive
+    batch_size: Positive
+    """Of all processes together."""
+    optimizer: Literal["sgd", "adam"] = "sgd"
+    learning_rate: Annotated[float, Field(gt=0)]
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    """Of sgd."""
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    schedule: Literal["step", "cosine"] = "step"
+    milestones: tuple[Positive, ...] = ()
+    """Epochs at which schedule step multiplies the learning rate by 0.1."""
+    warmup: Annotated[float, Field(ge=0)] = 0.0
+    """Epochs over which the learning rate rises from 0."""
+    precision: Literal["fp32", "fp16", "bf16"] = "fp32"
+    """Of the arithmetic (automatic mixed precision); weights, gates and losses stay fp32."""
+    seed: Annotated[int, Field(ge=0)] = 0
+    """Of initial weights, order, augmentation and Gumbel noise."""
+    workers: Annotated[int, Field(ge=0)] = 0
+    """Processes that load data, for each training process."""
+    pictures: Annotated[int, Field(ge=0)] = 0
+    """Epochs between heat-map pictures; 0 for none."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> TrainSection:
+        made = self.task in ("digits", "figures")
+        if not made and self.data is None:
+            raise ValueError(f"task {self.task} needs data, the folder of the data set")
+        if not made and self.samples is not None:
+            raise ValueError(f"samples is for digits and figures; {self.task} has as many images as its folder")
+        if self.milestones and self.schedule != "step":
+            raise ValueError(f"milestones belong to schedule step, not {self.schedule}")
+        return self
+
+
 class BuildSection(_Section):
     """``[build]``: how TensorRT builds the engine; shapes in trtexec's syntax, ``x:1x3x256x256``."""
 
@@ -138,6 +195,7 @@ class Recipe(_Section):
 
     description: str = ""
     network: NetworkSection
+    train: TrainSection | None = None
     export: ExportSection
     build: BuildSection = BuildSection()
     data: DataSection = DataSection()
@@ -179,11 +237,45 @@ def recipe_of(document: Mapping[str, Any], where: str) -> Recipe:
         raise Dyn2trtError(f"{where}: {'; '.join(dict.fromkeys(lines))}") from error
 
 
+def overrule_train(recipe: Recipe, given: Sequence[str]) -> Recipe:
+    """Overrule keys of ``[train]`` by ``KEY=VALUE``, values as in TOML, names without quotes; ``none`` unsets a key.
+
+    Paths are relative to the working directory, as always on a command line.
+
+    Raises:
+        Dyn2trtError: the recipe has no ``[train]``, or a key or value that it refuses.
+    """
+    if not given:
+        return recipe
+    if recipe.train is None:
+        raise Dyn2trtError("the recipe has no [train] section to overrule")
+    document = recipe.model_dump(exclude_none=True)
+    for text in given:
+        key, equals, value = text.partition("=")
+        if not equals:
+            raise Dyn2trtError(f"--set takes KEY=VALUE, such as budget=0.2, not {text!r}")
+        document["train"].pop(key, None)
+        if value != "none":
+            document["train"][key] = _toml_value(value)
+    return recipe_of(document, "--set")
+
+
+def _toml_value(text: str) -> Any:
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
 def _with_absolute_paths(recipe: Recipe, folder: Path) -> Recipe:
     changes: dict[str, Any] = {}
     if recipe.network.checkpoint is not None:
         checkpoint = folder / recipe.network.checkpoint
         changes["network"] = recipe.network.model_copy(update={"checkpoint": checkpoint})
+    if recipe.train is not None:
+        given = {"data": recipe.train.data, "start": recipe.train.start}
+        paths = {name: folder / path for name, path in given.items() if path is not None}
+        changes["train"] = recipe.train.model_copy(update=paths)
     if not re.fullmatch(rf"{NOISE}(:\d+)?", recipe.data.images):
         changes["data"] = recipe.data.model_copy(update={"images": str(folder / recipe.data.images)})
     return recipe.model_copy(update=changes)
@@ -217,5 +309,9 @@ def _unknown_key(location: list[str]) -> str:
 
 
 def _sections() -> dict[str, type[BaseModel]]:
-    annotations = {name: field.annotation for name, field in Recipe.model_fields.items()}
-    return {name: t for name, t in annotations.items() if isinstance(t, type) and issubclass(t, BaseModel)}
+    sections: dict[str, type[BaseModel]] = {}
+    for name, field in Recipe.model_fields.items():
+        for kind in (field.annotation, *get_args(field.annotation)):
+            if isinstance(kind, type) and issubclass(kind, BaseModel):
+                sections[name] = kind
+    return sections

@@ -11,7 +11,7 @@ import typer
 from dyn2trt import __version__
 from dyn2trt.errors import Dyn2trtError
 
-VERBS = ("networks", "export", "inspect", "build", "compare", "bench", "report", "run", "doctor")
+VERBS = ("networks", "train", "export", "inspect", "build", "compare", "bench", "report", "run", "doctor")
 """In the order of the pipeline; each is a function of the same name in its own module."""
 
 app = typer.Typer(

@@ -6,27 +6,33 @@ from torch import Tensor, nn
 
 from dyn2trt.blocks import BasicBlock
 from dyn2trt.blocks.convolution import conv3x3
+from dyn2trt.errors import Dyn2trtError
 from dyn2trt.networks.initialise import kaiming
 
 
 class CifarResNet(nn.Module):
-    """ResNet of three stages with 16, 32 and 64 channels (He et al., CVPR 2016, section 4.2).
+    """ResNet of three stages with 16, 32 and 64 channels (He et al., CVPR 2016, section 4.2), times the width.
 
     [N, 3, H, W] → class scores [N, classes]. Parameter names are those of the DynConv authors' ``ResNet_32x32``.
     """
 
     batchnorm_pairs = (("conv1", "bn1"),)
 
-    def __init__(self, blocks_per_stage: int, classes: int, mask_unit: str) -> None:
+    def __init__(
+        self, blocks_per_stage: int, classes: int, mask_unit: str, width: float = 1.0, stem_stride: int = 1
+    ) -> None:
         super().__init__()
-        self.conv1 = conv3x3(3, 16)
-        self.bn1 = nn.BatchNorm2d(16)
+        planes = int(16 * width)
+        if planes == 0:
+            raise Dyn2trtError(f"a width of {width} leaves the stem no channels; it has int(16 * width) of them")
+        self.conv1 = conv3x3(3, planes, stem_stride)
+        self.bn1 = nn.BatchNorm2d(planes)
         self.relu = nn.ReLU()
-        self.layer1 = _stage(16, 16, blocks_per_stage, 1, mask_unit)
-        self.layer2 = _stage(16, 32, blocks_per_stage, 2, mask_unit)
-        self.layer3 = _stage(32, 64, blocks_per_stage, 2, mask_unit)
+        self.layer1 = _stage(planes, planes, blocks_per_stage, 1, mask_unit)
+        self.layer2 = _stage(planes, 2 * planes, blocks_per_stage, 2, mask_unit)
+        self.layer3 = _stage(2 * planes, 4 * planes, blocks_per_stage, 2, mask_unit)
         self.avgpool = nn.AdaptiveAvgPool2d(1)
-        self.fc = nn.Linear(64, classes)
+        self.fc = nn.Linear(4 * planes, classes)
         kaiming(self)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -40,6 +46,11 @@ def _stage(inplanes: int, planes: int, blocks: int, stride: int, mask_unit: str)
     return nn.Sequential(first, *(BasicBlock(planes, planes, mask_unit=mask_unit) for _ in range(blocks - 1)))
 
 
-def cifar_resnet(depth: int = 20, classes: int = 10, mask_unit: str = "squeeze") -> CifarResNet:
-    """Build the ResNet with ``depth`` = 6·n + 2 weighted layers."""
-    return CifarResNet((depth - 2) // 6, classes, mask_unit)
+def cifar_resnet(
+    depth: int = 20, classes: int = 10, mask_unit: str = "squeeze", width: float = 1.0, stem_stride: int = 1
+) -> CifarResNet:
+    """Build the ResNet with ``depth`` = 6·n + 2 weighted layers.
+
+    ``width`` multiplies the channels of the stem and of every stage; ``stem_stride`` 2 suits images of 64×64.
+    """
+    return CifarResNet((depth - 2) // 6, classes, mask_unit, width, stem_stride)

@@ -60,6 +60,8 @@ _ENTRIES = (
             Option("depth", 20, "weighted layers", choices=(8, 14, 20, 26, 32, 110)),
             _classes(10),
             _mask_unit("squeeze"),
+            Option("width", 1.0, "multiplier of the channels of every stage", above=0),
+            Option("stem_stride", 1, "stride of the first convolution; 2 suits 64x64 images", choices=(1, 2)),
         ),
         "dyn2trt.networks.cifar_resnet:cifar_resnet",
     ),

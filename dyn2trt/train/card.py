@@ -1,0 +1,63 @@
+"""The card of a trained checkpoint: data, command, seed, scores, and where it computes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from dyn2trt.files import sha256
+
+
+def card(result: Mapping[str, Any], weights: Path, *, about: str, commands: str) -> str:
+    """Write the card as Markdown.
+
+    Args:
+        result: content of ``result.json``.
+        weights: the checkpoint that the card is about.
+        about: the task's data, in a sentence or two.
+        commands: what was typed to train it, one a line.
+    """
+    settings, parts = result["settings"], {name: result[name] for name in ("validation", "test") if result[name]}
+    options = ", ".join(f"{name} {value}" for name, value in settings["options"].items())
+    shape = "x".join(map(str, settings["input_shape"]))
+    budget = settings["budget"]
+    lines = [
+        f"# {weights.name}",
+        "",
+        f"Network `{settings['network']}` ({options}) for inputs of {shape}, trained "
+        + (f"to a budget of {budget:g} of its gated blocks' multiply-accumulates." if budget is not None else "dense."),
+        "",
+        f"- Data: {about}",
+        f"- Seed {settings['seed']}, precision {settings['precision']}, {result['epochs']} epochs, "
+        f"{result['seconds']:.0f} s; dyn2trt {result['dyn2trt']}, torch {result['torch']}.",
+        f"- {result['parameters']} parameters, {weights.stat().st_size} bytes, sha256 `{sha256(weights)}`.",
+        "",
+        "```sh",
+        commands.strip(),
+        "```",
+        "",
+        _row("", list(parts)),
+        f"|---|{'---|' * len(parts)}",
+        _row("images", [str(part["images"]) for part in parts.values()]),
+    ]
+    for score in next(iter(parts.values()))["scores"]:
+        lines.append(_row(score, [f"{part['scores'][score]:.2%}" for part in parts.values()]))
+    dense = result["macs_dense"] / 1e6
+    rows = {
+        "executed of the gated blocks": [f"{part['executed']:.1%}" for part in parts.values()],
+        f"multiply-accumulates an image ({dense:.2f} M dense)": [f"{p['macs'] / 1e6:.2f} M" for p in parts.values()],
+    }
+    if all(part["on_object"] is not None for part in parts.values()):
+        rows["executed positions on the object"] = [f"{part['on_object']:.1%}" for part in parts.values()]
+        rows["the object's share of the image"] = [f"{part['object_area']:.1%}" for part in parts.values()]
+    lines += [_row(name, values) for name, values in rows.items()]
+    lines += ["", "Active positions of each gated block:", "", _row("block", list(parts))]
+    lines += [f"|---|{'---|' * len(parts)}"]
+    for block in next(iter(parts.values()))["activity"]:
+        lines.append(_row(f"`{block}`", [f"{part['activity'][block]:.1%}" for part in parts.values()]))
+    return "\n".join(lines) + "\n"
+
+
+def _row(name: str, values: list[str]) -> str:
+    return f"| {name} | {' | '.join(values)} |"

@@ -1,0 +1,67 @@
+"""The network that training starts from: random weights, a gated checkpoint, or a dense one whose gates begin open."""
+
+from __future__ import annotations
+
+import os
+
+import torch
+from torch import nn
+
+from dyn2trt.blocks import gated_blocks
+from dyn2trt.checkpoint import load_checkpoint, read_state_dict
+from dyn2trt.gates import MaskUnit
+from dyn2trt.networks.options import Value
+from dyn2trt.networks.zoo import build_network
+
+OPEN_LOGIT = 2.0
+"""Logit of a gate that begins open: active in evaluation, and with probability sigmoid(2) = 0.88 under the noise."""
+
+
+def seeded_network(name: str, options: dict[str, Value], seed: int) -> nn.Module:
+    """Build a network with random weights from ``seed``."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return build_network(name, options)
+
+
+def load_start(network: nn.Module, path: str | os.PathLike[str]) -> bool:
+    """Load a checkpoint to fine-tune from, gated or dense.
+
+    Of a dense checkpoint, one without any mask unit's weights, every other weight is loaded as strictly as ever, and
+    the gates are set open: logits of `OPEN_LOGIT` at every position.
+
+    Returns:
+        Whether the checkpoint was dense.
+
+    Raises:
+        Dyn2trtError: as `dyn2trt.checkpoint.load_checkpoint`.
+    """
+    gated = list(gated_blocks(network))
+    state = read_state_dict(path)
+    if not gated or any(key.startswith(f"{name}.masker.".lstrip(".")) for name, _ in gated for key in state):
+        load_checkpoint(network, path)
+        return False
+    units = [(block, block.masker) for _, block in gated]
+    try:
+        for block, _ in units:
+            block.masker = None
+        load_checkpoint(network, path)
+    finally:
+        for block, unit in units:
+            block.masker = unit
+    open_gates(network)
+    return True
+
+
+@torch.no_grad()
+def open_gates(network: nn.Module) -> None:
+    """Set the weights of every mask unit so that its logit is `OPEN_LOGIT` everywhere, whatever the input."""
+    for unit in network.modules():
+        if not isinstance(unit, MaskUnit):
+            continue
+        for parameter in unit.parameters():
+            parameter.zero_()
+        # A pointwise unit is one convolution, a squeeze unit a convolution and a linear layer whose results add up.
+        convolution = next(m for m in unit.modules() if isinstance(m, nn.Conv2d))
+        assert convolution.bias is not None
+        convolution.bias.fill_(OPEN_LOGIT)
