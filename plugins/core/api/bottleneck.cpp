@@ -4,119 +4,105 @@
 namespace dyn2trt {
 namespace {
 
-int check_sizes(const Dyn2trtGatedBottleneck& p) {
-  DYN2TRT_TRY(check_gate(p.dtype, p.activation, p.y));
-  DYN2TRT_TRY(check_dense("x", p.x, p.dtype, true));
-  DYN2TRT_TRY(check_dense("identity", p.identity, p.dtype, true));
-  DYN2TRT_TRY(check_dense("y", p.y, p.dtype, true));
-  DYN2TRT_TRY(check_same_shape("identity", p.identity, "y", p.y));
-  DYN2TRT_TRY(check_channels("width", p.width));
-  const Dyn2trtGeometry geometry = same3x3(p.stride_h, p.stride_w);
-  int32_t ho = 0, wo = 0;
-  DYN2TRT_TRY(dyn2trt_output_grid(&geometry, p.x.h, p.x.w, &ho, &wo));
-  if (p.x.n == p.y.n && ho == p.y.h && wo == p.y.w) return DYN2TRT_OK;
-  return fail(DYN2TRT_INVALID_ARGUMENT,
-              "x [%d, %d, %d, %d] with strides %d x %d gives y on [%d, %d, %d], not [%d, %d, %d]", p.x.n, p.x.c, p.x.h,
-              p.x.w, p.stride_h, p.stride_w, p.x.n, ho, wo, p.y.n, p.y.h, p.y.w);
-}
-
-int check(const Dyn2trtGatedBottleneck& p) {
-  DYN2TRT_TRY(check_dense("x", p.x, p.dtype));
-  DYN2TRT_TRY(check_dense("identity", p.identity, p.dtype));
-  DYN2TRT_TRY(check_dense("y", p.y, p.dtype));
-  DYN2TRT_TRY(check_channels("channels of x", p.x.c));
-  if (p.x.data == p.y.data || p.identity.data == p.y.data) {
-    return fail(DYN2TRT_UNSUPPORTED, "y must be neither x nor identity: the block reads them while it writes y");
+struct Bottleneck {
+  static int check_sizes(const Dyn2trtGatedBottleneck& p) {
+    DYN2TRT_TRY(check_gate(p.dtype, p.activation, p.y));
+    DYN2TRT_TRY(check_dense("x", p.x, p.dtype, true));
+    DYN2TRT_TRY(check_dense("identity", p.identity, p.dtype, true));
+    DYN2TRT_TRY(check_dense("y", p.y, p.dtype, true));
+    DYN2TRT_TRY(check_same_shape("identity", p.identity, "y", p.y));
+    DYN2TRT_TRY(check_channels("width", p.width));
+    const Dyn2trtGeometry geometry = same3x3(p.stride_h, p.stride_w);
+    int32_t ho = 0, wo = 0;
+    DYN2TRT_TRY(dyn2trt_output_grid(&geometry, p.x.h, p.x.w, &ho, &wo));
+    if (p.x.n == p.y.n && ho == p.y.h && wo == p.y.w) return DYN2TRT_OK;
+    return fail(DYN2TRT_INVALID_ARGUMENT,
+                "x [%d, %d, %d, %d] with strides %d x %d gives y on [%d, %d, %d], not [%d, %d, %d]", p.x.n, p.x.c,
+                p.x.h, p.x.w, p.stride_h, p.stride_w, p.x.n, ho, wo, p.y.n, p.y.h, p.y.w);
   }
-  DYN2TRT_TRY(check_pointer("mask", p.mask, alignof(float)));
-  DYN2TRT_TRY(check_parameter("conv1_weight", p.conv1_weight, p.dtype));
-  DYN2TRT_TRY(check_parameter("conv1_bias", p.conv1_bias, p.dtype));
-  DYN2TRT_TRY(check_parameter("conv2_weight", p.conv2_weight, p.dtype));
-  DYN2TRT_TRY(check_parameter("conv2_bias", p.conv2_bias, p.dtype));
-  DYN2TRT_TRY(check_parameter("conv3_weight", p.conv3_weight, p.dtype));
-  return check_parameter("conv3_bias", p.conv3_bias, p.dtype);
-}
 
-void make(Composite& c, const Dyn2trtGatedBottleneck& p, Workspace& workspace) {
-  c.dtype = p.dtype;
-  c.flags = p.flags;
-  c.mask = p.mask;
-  c.threshold = p.threshold;
-  c.mask_h = p.y.h;
-  c.mask_w = p.y.w;
-  c.geometry = same3x3(p.stride_h, p.stride_w);
-  c.sets.active = workspace.take_set(p.y.n, p.y.h, p.y.w);
-  c.sets.input = workspace.take_set(p.x.n, p.x.h, p.x.w);
-  c.identity = p.identity;
-  c.y = p.y;
-  c.out_activation = p.activation;
-  c.n_convolutions = 3;
+  static int check(const Dyn2trtGatedBottleneck& p) {
+    DYN2TRT_TRY(check_dense("x", p.x, p.dtype));
+    DYN2TRT_TRY(check_dense("identity", p.identity, p.dtype));
+    DYN2TRT_TRY(check_dense("y", p.y, p.dtype));
+    DYN2TRT_TRY(check_channels("channels of x", p.x.c));
+    if (p.x.data == p.y.data || p.identity.data == p.y.data) {
+      return fail(DYN2TRT_UNSUPPORTED, "y must be neither x nor identity: the block reads them while it writes y");
+    }
+    DYN2TRT_TRY(check_pointer("mask", p.mask, alignof(float)));
+    DYN2TRT_TRY(check_parameter("conv1_weight", p.conv1_weight, p.dtype));
+    DYN2TRT_TRY(check_parameter("conv1_bias", p.conv1_bias, p.dtype));
+    DYN2TRT_TRY(check_parameter("conv2_weight", p.conv2_weight, p.dtype));
+    DYN2TRT_TRY(check_parameter("conv2_bias", p.conv2_bias, p.dtype));
+    DYN2TRT_TRY(check_parameter("conv3_weight", p.conv3_weight, p.dtype));
+    return check_parameter("conv3_bias", p.conv3_bias, p.dtype);
+  }
 
-  ConvStep step = {};
-  step.dtype = p.dtype;
-  step.flags = p.flags;
+  static void make(Composite& c, const Dyn2trtGatedBottleneck& p, Workspace& workspace) {
+    c.dtype = p.dtype;
+    c.flags = p.flags;
+    c.mask = p.mask;
+    c.threshold = p.threshold;
+    c.mask_h = p.y.h;
+    c.mask_w = p.y.w;
+    c.geometry = same3x3(p.stride_h, p.stride_w);
+    c.sets.active = workspace.take_set(p.y.n, p.y.h, p.y.w);
+    c.sets.input = workspace.take_set(p.x.n, p.x.h, p.x.w);
+    c.identity = p.identity;
+    c.y = p.y;
+    c.out_activation = p.activation;
+    c.n_convolutions = 3;
 
-  ConvStep& conv1 = c.convolutions[0] = step;
-  conv1.geometry = kPointwise;
-  conv1.c_in = p.x.c;
-  conv1.c_out = p.width;
-  conv1.h_in = p.x.h;
-  conv1.w_in = p.x.w;
-  conv1.x = &p.x;
-  conv1.output = c.sets.input;
-  conv1.weight = p.conv1_weight;
-  conv1.bias = p.conv1_bias;
-  conv1.activation = p.activation;
+    ConvStep step = {};
+    step.dtype = p.dtype;
+    step.flags = p.flags;
 
-  ConvStep& conv2 = c.convolutions[1] = step;
-  conv2.geometry = c.geometry;
-  conv2.c_in = conv2.c_out = p.width;
-  conv2.h_in = p.x.h;
-  conv2.w_in = p.x.w;
-  conv2.slots = c.sets.input.slots;
-  conv2.output = c.sets.active;
-  conv2.weight = p.conv2_weight;
-  conv2.bias = p.conv2_bias;
-  conv2.activation = p.activation;
+    ConvStep& conv1 = c.convolutions[0] = step;
+    conv1.geometry = kPointwise;
+    conv1.c_in = p.x.c;
+    conv1.c_out = p.width;
+    conv1.h_in = p.x.h;
+    conv1.w_in = p.x.w;
+    conv1.x = &p.x;
+    conv1.output = c.sets.input;
+    conv1.weight = p.conv1_weight;
+    conv1.bias = p.conv1_bias;
+    conv1.activation = p.activation;
 
-  ConvStep& conv3 = c.convolutions[2] = step;
-  conv3.geometry = kPointwise;
-  conv3.c_in = p.width;
-  conv3.c_out = p.y.c;
-  conv3.h_in = p.y.h;
-  conv3.w_in = p.y.w;
-  conv3.output = c.sets.active;
-  conv3.weight = p.conv3_weight;
-  conv3.bias = p.conv3_bias;
-  plan(c, workspace);
-}
+    ConvStep& conv2 = c.convolutions[1] = step;
+    conv2.geometry = c.geometry;
+    conv2.c_in = conv2.c_out = p.width;
+    conv2.h_in = p.x.h;
+    conv2.w_in = p.x.w;
+    conv2.slots = c.sets.input.slots;
+    conv2.output = c.sets.active;
+    conv2.weight = p.conv2_weight;
+    conv2.bias = p.conv2_bias;
+    conv2.activation = p.activation;
 
-bool is_empty(const Dyn2trtGatedBottleneck& p) { return positions(p.y.n, p.y.h, p.y.w) * p.y.c == 0; }
+    ConvStep& conv3 = c.convolutions[2] = step;
+    conv3.geometry = kPointwise;
+    conv3.c_in = p.width;
+    conv3.c_out = p.y.c;
+    conv3.h_in = p.y.h;
+    conv3.w_in = p.y.w;
+    conv3.output = c.sets.active;
+    conv3.weight = p.conv3_weight;
+    conv3.bias = p.conv3_bias;
+    plan(c, workspace);
+  }
+
+  static bool is_empty(const Dyn2trtGatedBottleneck& p) { return positions(p.y.n, p.y.h, p.y.w) * p.y.c == 0; }
+};
 
 }  // namespace
 }  // namespace dyn2trt
 
 int dyn2trt_gated_bottleneck_workspace(const Dyn2trtGatedBottleneck* params, size_t* bytes) {
-  using namespace dyn2trt;
-  *bytes = 0;
-  DYN2TRT_TRY(check_sizes(*params));
-  if (is_empty(*params)) return DYN2TRT_OK;
-  Workspace sizes(nullptr);
-  Composite composite = {};
-  make(composite, *params, sizes);
-  *bytes = sizes.bytes();
-  return DYN2TRT_OK;
+  return dyn2trt::composite_workspace<dyn2trt::Bottleneck>(*params, bytes);
 }
 
 int dyn2trt_gated_bottleneck(const Dyn2trtGatedBottleneck* params, void* workspace, size_t workspace_bytes,
                              void* stream) {
-  using namespace dyn2trt;
-  DYN2TRT_TRY(check_sizes(*params));
-  if (is_empty(*params)) return DYN2TRT_OK;
-  DYN2TRT_TRY(check(*params));
-  Workspace memory(workspace);
-  Composite composite = {};
-  make(composite, *params, memory);
-  DYN2TRT_TRY(check_workspace(workspace, workspace_bytes, memory.bytes()));
-  return run(composite, stream);
+  return dyn2trt::composite_run<dyn2trt::Bottleneck>(*params, workspace, workspace_bytes, stream);
 }

@@ -43,4 +43,31 @@ int check_gate(int32_t dtype, int32_t activation, const Dyn2trtDense& output);
 // One of the convolutions' parameters.
 int check_parameter(const char* what, const void* pointer, int32_t dtype);
 
+// The two functions of a composite's ABI. `Op` has, all static: check_sizes(p) (shapes), is_empty(p), check(p)
+// (pointers), and make(composite, p, workspace), which fills the composite in and plans it.
+
+template <class Op, class Params>
+int composite_workspace(const Params& p, size_t* bytes) {
+  *bytes = 0;
+  DYN2TRT_TRY(Op::check_sizes(p));
+  if (Op::is_empty(p)) return DYN2TRT_OK;
+  Workspace sizes(nullptr);
+  Composite composite = {};
+  Op::make(composite, p, sizes);
+  *bytes = sizes.bytes();
+  return DYN2TRT_OK;
+}
+
+template <class Op, class Params>
+int composite_run(const Params& p, void* workspace, size_t workspace_bytes, void* stream) {
+  DYN2TRT_TRY(Op::check_sizes(p));
+  if (Op::is_empty(p)) return DYN2TRT_OK;
+  DYN2TRT_TRY(Op::check(p));
+  Workspace memory(workspace);
+  Composite composite = {};
+  Op::make(composite, p, memory);
+  DYN2TRT_TRY(check_workspace(workspace, workspace_bytes, memory.bytes()));
+  return run(composite, stream);
+}
+
 }  // namespace dyn2trt
