@@ -19,7 +19,7 @@ demo: setup kernels  ## set up, then compile, compare, measure and report on the
 setup: $(VENV)/.installed  ## the package, editable, and its tools; the kernels are built apart
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(PIP) -c constraints.txt -C cmake.define.DYN2TRT_CUDA=OFF -e '.[$(EXTRA),dev]'
+	$(PIP) -c constraints.txt -C cmake.define.DYN2TRT_CUDA=OFF -e '.[$(EXTRA),train,dev]'
 	touch $@
 
 kernels: setup  ## the CUDA libraries, where there is nvcc, and a check that no kernel spills registers

@@ -53,7 +53,7 @@ def test_float16(case: Case):
     assert_agree(half, one_node_model(case.op, half.tensors, case.attributes), bound=4e-3)
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
 @pytest.mark.parametrize("quick", [True, False])
 @pytest.mark.parametrize("op", COMPOSITE_NAMES)
 def test_model_is_strictly_valid(op, quick, dtype):

@@ -18,15 +18,19 @@ SMALL_MACS = 60_000_000
 def node_hints(model: onnx.ModelProto, nodes: Sequence[onnx.NodeProto]) -> list[dict[str, str | int]]:
     """Return for each composite node its ``schedule``, and ``expanded_channels`` where the op is told it.
 
-    An op with a node whose weights are no initializers gets no hints: the depthwise convolution's group is unknown.
+    No hints, and so the composition as body, for an inverted residual whose weights are no initializers (its depthwise
+    convolution's group is unknown, and bodies are shared by all nodes of an op) and for bfloat16 (before opset 22 a
+    Conv of bfloat16 is invalid, and ONNX Runtime's CPU provider runs none).
 
     Args:
         model: with its functions, so that shapes can be inferred through them.
         nodes: composite nodes of the model.
     """
     shapes = _known_shapes(model)
-    constants = {i.name for i in model.graph.initializer}
-    known = all(node.input[2] in constants for node in nodes if node.op_type == _INVERTED)
+    types = {i.name: i.data_type for i in model.graph.initializer}
+    if onnx.TensorProto.BFLOAT16 in {types.get(value) for node in nodes for value in node.input}:
+        return [{} for _ in nodes]
+    known = all(node.input[2] in types for node in nodes if node.op_type == _INVERTED)
     hints: list[dict[str, str | int]] = []
     for node in nodes:
         hint: dict[str, str | int] = {}

@@ -31,7 +31,7 @@ DYN2TRT_DEVICE void write_contiguous(const Arguments& p, const Staging<kWarpCols
   const T* bias = static_cast<const T*>(p.bias);
   const T* residual = static_cast<const T*>(p.residual.data);
   T* out = static_cast<T*>(p.out.data);
-#pragma unroll(kVectors ? 16 : 1)
+#pragma unroll(kVectors ? 2 : 1)
   for (int i = 0; i < 16 * kInRow / kWarp; ++i) {
     const int row = (i * kWarp + threadIdx.x % kWarp) / kInRow;
     const int vector = (i * kWarp + threadIdx.x % kWarp) % kInRow;

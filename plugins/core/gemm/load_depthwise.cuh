@@ -46,7 +46,8 @@ struct LoadDepthwise {
     }
 #pragma unroll(kVectors ? 3 : 1)
     for (int tap = 0; tap < kMaxTaps; ++tap) {
-      const Vector<T, kWidth> w = load_channels<kVectors>(weight + static_cast<int64_t>(tap) * p.channels, remaining);
+      const Vector<T, kWidth> w = load_channels<kVectors>(weight, remaining);
+      weight += p.channels;
 #pragma unroll
       for (int i = 0; i < kRowsPerThread; ++i) {
         const int row = threadIdx.x / kVectorsPerChunk + i * kRowStep;
