@@ -4,7 +4,7 @@
     python benchmarks/accuracy_against_macs.py latency    # of each budget's network in ONNX Runtime
     python benchmarks/accuracy_against_macs.py show       # table and plot of what is there, and what is missing
 
-The task is export/digits.toml's, with the same data and optimizer for all, and the test part is looked at once a run.
+The task is export/digits.toml's, with the same data and optimizer for all.
 Every network is trained for 22 epochs. A gated one is a dense ResNet-14 for 10 and has gates for 12; below a budget of
 0.5 the first 6 of these are at a budget of 0.3, because closing more gates than that at once starves them before they
 have learned anything.
