@@ -60,18 +60,14 @@ struct GatheredGemm {
 
   using Shared = BlockShared<Tile>;
 
-  // bf16 on CUDA cores, on sm_75 alone, needs registers for conversions.
-  static constexpr int kMinBlocks = Sums::kOnCudaCores && sizeof(T) == 2 ? 1 : Tile::kMinBlocks;
-
-  // Tiles for which a device of that architecture has no shared memory are not compiled for it.
-  static constexpr bool kFits = DYN2TRT_ARCH == 0 || DYN2TRT_ARCH >= 800 || sizeof(Shared) <= 64 * 1024;
+  // Where registers are short and residence does not matter, a block may have them all: bf16 on CUDA cores (sm_75
+  // alone) converts, and the largest tiles have no place on sm_75, but its code also has to run where a driver compiles
+  // it for a newer device.
+  static constexpr bool kRelaxed =
+      (Sums::kOnCudaCores && sizeof(T) == 2) || (DYN2TRT_ARCH > 0 && DYN2TRT_ARCH < 800 && sizeof(Shared) > 64 * 1024);
+  static constexpr int kMinBlocks = kRelaxed ? 1 : Tile::kMinBlocks;
 
   static __device__ void run(const Params& p, Shared& shared) {
-    if constexpr (kFits) walk(p, shared);
-  }
-
- private:
-  static DYN2TRT_DEVICE void walk(const Params& p, Shared& shared) {
     const int taps = p.depthwise_weight == nullptr ? p.kernel_h * p.kernel_w : 1;  // in the product's K
     const Schedule& work = shared.work;
     number_rows(p, shared.numbers);
@@ -94,6 +90,7 @@ struct GatheredGemm {
     }
   }
 
+ private:
   // The tiles of shared.tiles.
   static DYN2TRT_DEVICE void multiply_tiles(const Params& p, int taps, Shared& shared) {
     constexpr int kStages = Tile::kStages;
