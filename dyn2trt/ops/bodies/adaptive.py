@@ -12,24 +12,31 @@ from dyn2trt.ops.bodies.signature import EXPANDED_CHANNELS, SCHEDULE
 from dyn2trt.ops.bodies.text import activation_constants, activation_kind, int_lists, is_attribute
 from dyn2trt.ops.schema import Attribute
 
-FIXED_MACS = 40_000_000
+FIXED_MACS = 15_000_000
 """What gathering and scattering costs whatever the size of the map: some fifty small nodes."""
-PERCENT_PER_SITE = 15
+PERCENT_PER_SITE = 10
 """What it costs for every site of the map, in hundredths of that site's dense work: two transposes and a copy."""
-BAND_SITE_HUNDREDTHS = 550
-"""Dense sites that one column of a band costs, in hundredths: half the work on six lines, padded, half on four."""
-ROW_PERCENT = 150
-"""What a site costs in the composition, in hundredths of its dense work: neighbours are gathered one by one."""
+BAND_PERCENT = 600
+"""What one column of a band costs, in hundredths of a site's dense work: six sites high, four without the halo."""
+ROW_PERCENT = 140
+"""What a site costs in the composition, in hundredths of its dense work: its neighbours are gathered one by one."""
+DEPTHWISE_ROW_PERCENT = 335
+"""The same for an inverted residual at an active site, whose nine wide neighbours are gathered ..."""
+DEPTHWISE_HALO_PERCENT = 35
+"""... and at a site of the halo, where only the expansion runs."""
 
 _ACTIVE = """
     level = Constant <value_float: float = @threshold> ()
-    active = GreaterOrEqual (mask, level)"""
+    active = GreaterOrEqual (mask, level)
+    marked = Cast <to = 1> (active)"""
 
 _NUMBERS = int_lists(
     n_fixed=[FIXED_MACS * 100],
     n_site=[100 - PERCENT_PER_SITE],
-    n_band=[BAND_SITE_HUNDREDTHS],
+    n_band=[BAND_PERCENT],
     n_row=[ROW_PERCENT],
+    n_row_active=[DEPTHWISE_ROW_PERCENT],
+    n_row_halo=[DEPTHWISE_HALO_PERCENT],
     n9=[9],
 )
 
@@ -40,17 +47,24 @@ _BAND_CHOICE = """
     dense_some = Mul (nhw, n_site)
     dense_all = Mul (dense_some, site_macs)
     dense_cost = Sub (dense_all, n_fixed)
-    band_some = Mul (width, n_band)
-    band_cost = Mul (band_some, site_macs)
-    is_busy = Greater (band_cost, dense_cost)"""
+    band_sites = Mul (width, n_band)
+    row_active = Mul (active_total, n_row_active)
+    row_halo = Mul (halo_total, n_row_halo)
+    row_sites = Add (row_active, row_halo)
+    sparse_sites = Min (band_sites, row_sites)
+    sparse_cost = Mul (sparse_sites, site_macs)
+    is_busy = Greater (sparse_cost, dense_cost)
+    is_scattered = Less (row_sites, band_sites)
+    scattered = Squeeze (is_scattered)"""
 
-_ROW_COUNTS = """
-    marked = Cast <to = 1> (active)
+_COUNTS = """
     halo = MaxPool <kernel_shape = [3, 3], pads = [1, 1, 1, 1]> (marked)
     active_sum = ReduceSum <keepdims = 0> (marked)
     halo_sum = ReduceSum <keepdims = 0> (halo)
-    active_count = Cast <to = 7> (active_sum)
-    halo_count = Cast <to = 7> (halo_sum)
+    active_total = Cast <to = 7> (active_sum)
+    halo_total = Cast <to = 7> (halo_sum)"""
+
+_SITES = """
     out_sites = Size (mask)
     input_shape = Shape (x)
     input_n = Slice (input_shape, k0, k1)
@@ -64,7 +78,7 @@ _ROW_MACS = {
     halo_macs = Size (conv1_weight)
     active_macs = Size (conv2_weight)
     dense_halo_sites = Identity (out_sites)
-    sparse_halo_sites = Identity (halo_count)""",
+    sparse_halo_sites = Identity (halo_total)""",
     "GatedBottleneck": """
     halo_macs = Size (conv1_weight)
     conv2_macs = Size (conv2_weight)
@@ -72,7 +86,7 @@ _ROW_MACS = {
     active_macs = Add (conv2_macs, conv3_macs)
     dense_halo_sites = Identity (input_sites)
     ratio = Div (input_sites, out_sites)
-    sparse_halo_sites = Mul (halo_count, ratio)""",
+    sparse_halo_sites = Mul (halo_total, ratio)""",
 }
 
 _ROW_CHOICE = """
@@ -82,7 +96,7 @@ _ROW_CHOICE = """
     dense_some = Mul (dense_macs, n_site)
     dense_cost = Sub (dense_some, n_fixed)
     row_halo_macs = Mul (sparse_halo_sites, halo_macs)
-    row_active_macs = Mul (active_count, active_macs)
+    row_active_macs = Mul (active_total, active_macs)
     row_macs = Add (row_halo_macs, row_active_macs)
     row_cost = Mul (row_macs, n_row)
     is_busy = Greater (row_cost, dense_cost)"""
@@ -114,26 +128,38 @@ def _finish(op: str, kind: str, sparse: str) -> str:
     >"""
 
 
+_BANDS_OR_ROWS = f"""
+        y_sparse = If (scattered) <
+          then_branch = run_rows () => (y_rows) {{
+{composition("GatedInvertedResidual", "y_rows")}
+          }},
+          else_branch = finish_bands () => (y_bands) {{ y_bands = Transpose <perm = [0, 3, 1, 2]> (written_last) }}
+        >"""
+
+
 def _bands_or_dense(op: str, kind: str, busy: str) -> str:
     return (
         bands.CONSTANTS
         + bands.GEOMETRY
         + bands.STRIP_WEIGHT
         + bands.COLUMNS
+        + _COUNTS
         + _BAND_CHOICE
         + busy
+        + "\n    without_bands = Or (busy, scattered)"
         + bands.GATHER
         + bands.convolutions(kind)
         + dense.convolutions(op, "dense_out", "dense_x", kind)
         + bands.SCATTER
-        + _finish(op, kind, "        y_sparse = Transpose <perm = [0, 3, 1, 2]> (written_last)")
+        + _finish(op, kind, _BANDS_OR_ROWS)
     )
 
 
 def _rows_or_dense(op: str, kind: str, busy: str) -> str:
     return (
         int_lists(k0=[0], k1=[1], k2=[2], k4=[4])
-        + _ROW_COUNTS
+        + _COUNTS
+        + _SITES
         + _ROW_MACS[op]
         + _ROW_CHOICE
         + busy

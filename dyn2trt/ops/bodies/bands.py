@@ -96,7 +96,6 @@ STRIP_WEIGHT = """
     unit = CastLike (unit_f, expand_weight)"""
 
 COLUMNS = """
-    marked = Cast <to = 1> (active)
     mark_pads = Concat <axis = 0> (k0, k0, k0, k2, k0, k0, spare_lines, k2)
     marked_framed = Pad (marked, mark_pads)
     touched = MaxPool <kernel_shape = [4, 3], strides = [4, 1]> (marked_framed)
@@ -108,9 +107,10 @@ COLUMNS = """
 """``columns`` of the table with an active site of their band in or beside them, and the one of nothing."""
 
 GATHER = """
-    dense_x, last, strips_last, strip_ids = If (busy) <
-      then_branch = gather_dense () => (dense_x_1, last_1, strips_last_1, strip_ids_1) {
-        dense_x_1 = Identity (x)
+    dense_x, last, strips_last, strip_ids = If (without_bands) <
+      then_branch = gather_none () => (dense_x_1, last_1, strips_last_1, strip_ids_1) {
+        images = Where (busy, n, k0)
+        dense_x_1 = Slice (x, k0, images, k0)
         nothing_1 = Slice (x, k0, k0, k0)
         last_1 = Transpose <perm = [0, 2, 3, 1]> (nothing_1)
         strips_1_shape = Concat <axis = 0> (k1, k_lines, k1, c_strip)
@@ -133,7 +133,8 @@ GATHER = """
         strips_last_2 = Mul (gathered_wide, inside)
       }
     >"""
-"""Either all of x for the dense path (``dense_x``), or the strips [1, lines, columns, channels] (``strips_last``)."""
+"""``dense_x``: all of x for the dense way, or no image. ``strips_last``: strips [1, lines, columns, channels], or that
+one column."""
 
 
 def convolutions(kind: str) -> str:
