@@ -21,6 +21,7 @@ from dyn2trt.build.passport import write_passport
 from dyn2trt.cli.main import app
 from dyn2trt.errors import Dyn2trtError
 from dyn2trt.export.metadata import read_metadata
+from dyn2trt.networks.zoo import NETWORKS
 from dyn2trt.recipe import load_recipe
 
 CHECKPOINT = FOLDER / "cifar_resnet8.pth"
@@ -52,7 +53,8 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_metadata_holds_every_option_and_the_checkpoint(exported: Path) -> None:
     metadata = read_metadata(exported)
     assert metadata.network == "cifar_resnet"
-    assert metadata.options == {"depth": 8, "classes": 10, "mask_unit": "squeeze"}
+    defaults = {option.name: option.default for option in NETWORKS["cifar_resnet"].options}
+    assert metadata.options == {**defaults, "depth": 8}
     assert (metadata.task, metadata.seed, metadata.dynamic_axes) == ("classification", None, (0,))
     assert metadata.checkpoint is not None
 
