@@ -12,6 +12,7 @@ from ops_cases import Case, composite, composites, one_node_model, run_onnx, run
 import dyn2trt.ops  # noqa: F401  registers the ops
 from dyn2trt.errors import Dyn2trtError
 from dyn2trt.ops.bodies import attach_bodies, functions_for
+from dyn2trt.ops.bodies.hints import node_hints
 from dyn2trt.ops.schema import COMPOSITES, DOMAIN, SCHEMAS
 
 COMPOSITE_NAMES = [schema.name for schema in COMPOSITES]
@@ -44,6 +45,17 @@ def test_large_map(op, mask):
     model = one_node_model(op, case.tensors, case.attributes)
     assert next(a.s for a in model.graph.node[0].attribute if a.name == "schedule") == b"adaptive"
     assert_agree(case, model)
+
+
+@pytest.mark.parametrize(("size", "schedule"), [(8, "dense"), (67, "adaptive")])
+@pytest.mark.parametrize("op", COMPOSITE_NAMES)
+def test_dynamic_batch_is_judged_by_one_image(op, size, schedule):
+    case = composite(op, 1, 64, size, size, "blob", 3, activation="relu6")
+    model = one_node_model(op, case.tensors, case.attributes)
+    for value in (*model.graph.input, *model.graph.output):
+        if len(value.type.tensor_type.shape.dim) == 4 and not value.name.endswith("_weight"):
+            value.type.tensor_type.shape.dim[0].dim_param = "N"
+    assert node_hints(model, model.graph.node)[0]["schedule"] == schedule
 
 
 @settings(deadline=None, max_examples=10)

@@ -50,11 +50,14 @@ def _is_small(node: onnx.NodeProto, shapes: dict[str, tuple[int, ...]]) -> bool:
 
 
 def _known_shapes(model: onnx.ModelProto) -> dict[str, tuple[int, ...]]:
-    """Static shapes of the graph's values by name: those stated, and those that ONNX infers from them."""
+    """Shapes of the graph's values by name, those stated and those that ONNX infers; a dynamic batch counts as 1.
+
+    So a block of a model with a dynamic batch is judged by one image, as if the batch were small.
+    """
     inferred = onnx.shape_inference.infer_shapes(model)
     shapes = {i.name: tuple(i.dims) for i in model.graph.initializer}
     for value in (*inferred.graph.input, *inferred.graph.value_info, *inferred.graph.output):
         dims = value.type.tensor_type.shape.dim
-        if value.type.tensor_type.HasField("shape") and all(d.HasField("dim_value") for d in dims):
-            shapes[value.name] = tuple(d.dim_value for d in dims)
+        if value.type.tensor_type.HasField("shape") and all(d.HasField("dim_value") for d in dims[1:]):
+            shapes[value.name] = tuple(d.dim_value if d.HasField("dim_value") else 1 for d in dims)
     return shapes
