@@ -1,0 +1,121 @@
+"""How fast is a whole gated network in torch on this GPU, against itself ungated by cuDNN and torch.compile?
+
+    python benchmarks/gpu_networks.py hourglass --set stacks=4 --set features=96 --batches 1,32 -o pose.json
+
+Needs torch with CUDA and the built core library. Masks are forced to each active ratio while the gates still run; all
+contenders are CUDA graphs in channels-last, in one interleaved run. `dyn2trt bench --backend tensorrt` asks the same
+of engines.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from contextlib import nullcontext
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import torch
+import typer
+from gpu_blocks import Repeated, interval
+from torch import Tensor, nn
+
+from dyn2trt.bench.break_even import break_even
+from dyn2trt.bench.environment import examine_environment
+from dyn2trt.bench.interleave import Budget, interleave
+from dyn2trt.bench.latency import speedup
+from dyn2trt.bench.masks import PATTERNS
+from dyn2trt.blocks import set_execution
+from dyn2trt.blocks.fold import fold_batchnorm
+from dyn2trt.blocks.precision import to_precision
+from dyn2trt.errors import Dyn2trtError, MissingDependency
+from dyn2trt.files import write_text
+from dyn2trt.gates import forced_masks
+from dyn2trt.macs import count_macs
+from dyn2trt.networks.zoo import NETWORKS, build_network
+from dyn2trt.ops.core_library import ENVIRONMENT, find_core_library
+
+
+def prepare(network: nn.Module, precision: str, execution: Any, device: str) -> nn.Module:
+    """A folded copy at a precision, in channels-last on a device."""
+    copy = to_precision(fold_batchnorm(network), precision).to(device, memory_format=torch.channels_last)
+    set_execution(copy, execution)
+    return copy
+
+
+def call(network: nn.Module, x: Tensor, masks: list[Tensor] | None = None) -> Tensor:
+    """The network's last output, with its masks forced where some are given."""
+    with torch.no_grad(), nullcontext() if masks is None else forced_masks(network, masks):
+        outputs = network(x)
+    return outputs if isinstance(outputs, Tensor) else outputs[-1]
+
+
+def draw(pattern: str, ratio: float, grids: list[tuple[int, int]], batch: int, device: str) -> list[Tensor]:
+    rng = np.random.default_rng(0)
+    return [torch.from_numpy(PATTERNS[pattern]((batch, *grid), ratio, rng)).to(device) for grid in grids]
+
+
+def main(
+    name: Annotated[str, typer.Argument(help="A network of the zoo.")],
+    settings: Annotated[list[str] | None, typer.Option("--set", help="NAME=VALUE")] = None,
+    batches: Annotated[str, typer.Option(help="Batch sizes.")] = "1,8,32",
+    ratios: Annotated[str, typer.Option(help="Active ratios.")] = "0.05,0.125,0.25,0.5,0.75,1",
+    patterns: Annotated[str, typer.Option(help="Of blobs, independent.")] = "blobs,independent",
+    precision: Annotated[str, typer.Option(help="fp16, bf16 or fp32.")] = "fp16",
+    compiled: Annotated[bool, typer.Option(help="Measure torch.compile too.")] = True,
+    measure_seconds: Annotated[float, typer.Option("--seconds", help="Of measuring at each ratio.")] = 2.0,
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="JSON file for the record.")] = None,
+) -> None:
+    if not torch.cuda.is_available():
+        raise MissingDependency("benchmarks/gpu_networks.py needs an NVIDIA GPU and torch with CUDA")
+    if find_core_library() is None:
+        raise MissingDependency(f"the core library is not built (cmake --preset release), nor named in {ENVIRONMENT}")
+    torch.backends.cudnn.benchmark = True
+    torch.manual_seed(0)
+    network = build_network(name, dict(setting.split("=", 1) for setting in settings or [])).eval()
+    shape = NETWORKS[name].input_shape
+    grids = [block.grid for block in count_macs(network, shape).blocks]
+    dense, sparse = (prepare(network, precision, execution, "cuda") for execution in ("dense", "sparse"))
+    budget, shares = Budget(3, 20, 500, measure_seconds), sorted(float(r) for r in ratios.split(","))
+    rows: list[dict[str, Any]] = []
+    for batch in map(int, batches.split(",")):
+        x = torch.randn(batch, *shape[1:], device="cuda").contiguous(memory_format=torch.channels_last)
+        contenders = {"cudnn": Repeated(lambda _, x=x: call(dense, x), 1)}
+        if compiled:
+            fast = torch.compile(dense, mode="max-autotune-no-cudagraphs")
+            contenders["compiled"] = Repeated(lambda _, x=x, fast=fast: call(fast, x), 1)
+        for pattern in patterns.split(","):
+            gains = []
+            for ratio in shares:
+                masks = draw(pattern, ratio, grids, batch, "cuda")
+                gated = Repeated(lambda _, x=x, masks=masks: call(sparse, x, masks), 1)
+                times = interleave({**contenders, "sparse": gated}, budget)
+                over = {rival: speedup(times[rival], times["sparse"]) for rival in contenders}
+                gains.append(over["cudnn"])
+                row = {"batch": batch, "pattern": pattern, "ratio": ratio}
+                row |= {f"{rival}_ms": float(np.median(seconds) * 1e3) for rival, seconds in times.items()}
+                rows.append(row | {f"over_{rival}": asdict(value) for rival, value in over.items()})
+                shown = ", ".join(f"over {rival} {interval(value)}" for rival, value in over.items())
+                print(f"batch {batch}, {pattern} {ratio:.1%}: {row['sparse_ms']:.3f} ms, {shown}")
+            print(f"batch {batch}, {pattern}: break-even {break_even(pattern, shares, gains)}")
+        if output is not None:  # after every batch size: an interrupted run keeps what it has
+            record = {
+                "environment": asdict(examine_environment()),
+                "gpu": torch.cuda.get_device_name(),
+                "network": name,
+                "settings": settings or [],
+                "precision": precision,
+                "shape": shape,
+                "measurements": rows,
+            }
+            write_text(output, json.dumps(record, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    try:
+        typer.run(main)
+    except Dyn2trtError as error:
+        print(error, file=sys.stderr)
+        sys.exit(error.exit_code)
