@@ -184,6 +184,15 @@ def interval(value: Interval | None) -> str:
     return "-" if value is None else f"{value.value:.2f} ({value.low:.2f} to {value.high:.2f})"
 
 
+def prepare_gpu() -> None:
+    """Make sure that a GPU and the core library are there, and let cuDNN choose by measuring."""
+    if not torch.cuda.is_available():
+        raise MissingDependency("this benchmark needs an NVIDIA GPU and torch with CUDA")
+    if find_core_library() is None:
+        raise MissingDependency(f"the core library is not built (cmake --preset release), nor named in {ENVIRONMENT}")
+    torch.backends.cudnn.benchmark = True
+
+
 def main(
     every: Annotated[bool, typer.Option("--all", help="Every block, not the targets' alone.")] = False,
     batches: Annotated[str, typer.Option(help="Batch sizes with --all.")] = "1,8,32,128",
@@ -197,11 +206,7 @@ def main(
     measure_seconds: Annotated[float, typer.Option("--seconds", help="Of measuring at each ratio.")] = 1.0,
     output: Annotated[Path | None, typer.Option("-o", "--output", help="JSON file for the record.")] = None,
 ) -> None:
-    if not torch.cuda.is_available():
-        raise MissingDependency("benchmarks/gpu_blocks.py needs an NVIDIA GPU and torch with CUDA")
-    if find_core_library() is None:
-        raise MissingDependency(f"the core library is not built (cmake --preset release), nor named in {ENVIRONMENT}")
-    torch.backends.cudnn.benchmark = True
+    prepare_gpu()
     kind = DTYPES[dtype]
     ceilings = measure_ceilings(kind)
     console = Console(stderr=output is None and not sys.stdout.isatty())

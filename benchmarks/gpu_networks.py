@@ -19,7 +19,7 @@ from typing import Annotated, Any
 import numpy as np
 import torch
 import typer
-from gpu_blocks import Repeated, interval
+from gpu_blocks import Repeated, interval, prepare_gpu
 from torch import Tensor, nn
 
 from dyn2trt.bench.break_even import break_even
@@ -30,12 +30,11 @@ from dyn2trt.bench.masks import PATTERNS
 from dyn2trt.blocks import set_execution
 from dyn2trt.blocks.fold import fold_batchnorm
 from dyn2trt.blocks.precision import to_precision
-from dyn2trt.errors import Dyn2trtError, MissingDependency
+from dyn2trt.errors import Dyn2trtError
 from dyn2trt.files import write_text
 from dyn2trt.gates import forced_masks
 from dyn2trt.macs import count_macs
 from dyn2trt.networks.zoo import NETWORKS, build_network
-from dyn2trt.ops.core_library import ENVIRONMENT, find_core_library
 
 
 def prepare(network: nn.Module, precision: str, execution: Any, device: str) -> nn.Module:
@@ -68,11 +67,7 @@ def main(
     measure_seconds: Annotated[float, typer.Option("--seconds", help="Of measuring at each ratio.")] = 2.0,
     output: Annotated[Path | None, typer.Option("-o", "--output", help="JSON file for the record.")] = None,
 ) -> None:
-    if not torch.cuda.is_available():
-        raise MissingDependency("benchmarks/gpu_networks.py needs an NVIDIA GPU and torch with CUDA")
-    if find_core_library() is None:
-        raise MissingDependency(f"the core library is not built (cmake --preset release), nor named in {ENVIRONMENT}")
-    torch.backends.cudnn.benchmark = True
+    prepare_gpu()
     torch.manual_seed(0)
     network = build_network(name, dict(setting.split("=", 1) for setting in settings or [])).eval()
     shape = NETWORKS[name].input_shape
