@@ -21,9 +21,12 @@ INPUT = "x"
 OUTPUT_PREFIX = "out"
 LOGITS_PREFIX = "logits"
 MASK_PREFIX = "mask"
+COEFFICIENTS_PREFIX = "coefficients"
 
 Precision = Literal["fp32", "fp16", "bf16"]
 Ops = Literal["composite", "primitive", "dense"]
+KernelForm = Literal["grouped", "matmul", "taps", "unfold", "feature_maps"]
+"""How a file writes a dynamic convolution in standard ops; see docs/dynamic_kernels.md."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +64,59 @@ class Block:
 
 
 @dataclass(frozen=True)
+class DynamicConvolution:
+    """A convolution whose kernels are made for every image, in execution order.
+
+    Multiply-accumulates are of one image at `ExportMetadata.input_shape`, with the kernels summed first.
+    """
+
+    name: str
+    """Module path in the network; the prefix of the nodes that it is written as."""
+    in_channels: int
+    out_channels: int
+    groups: int
+    kernel_size: tuple[int, int]
+    strides: tuple[int, int]
+    pads: tuple[int, int]
+    """Rows above and below, columns left and right."""
+    dilations: tuple[int, int]
+    kernels: int
+    """Fixed kernels a channel, the paper's g_t."""
+    grid: tuple[int, int]
+    """(Ho, Wo) of the output at `ExportMetadata.input_shape`."""
+    macs: int
+    """Of the convolution itself."""
+    macs_generation: int
+    """Of weighing and summing the fixed kernels."""
+    form: KernelForm
+    input: str
+    """Value that is convolved, [N, in_channels, H, W]."""
+    coefficients: str
+    """Value with the convolution's own coefficients, [N, out_channels · kernels]."""
+    weight: str
+    """Initializer of the fixed kernels, out_channels · kernels · in_channels / groups · kh · kw elements, in the order
+    of these dimensions."""
+    output: str
+    """Value that holds the result, bias included."""
+    bias: str | None = None
+    """Initializer of the bias, [out_channels]; None without one."""
+
+
+@dataclass(frozen=True)
+class KernelPredictor:
+    """What predicts the coefficients of some dynamic convolutions, in execution order."""
+
+    name: str
+    """Module path in the network."""
+    coefficients: str
+    """Value that holds them all, float32 [N, size], each in (0, 1)."""
+    size: int
+    macs: int
+    """Multiply-accumulates of the prediction for one image."""
+    convolutions: tuple[DynamicConvolution, ...]
+
+
+@dataclass(frozen=True)
 class ExportMetadata:
     """One exported file. ``blocks`` is empty for ``ops="dense"``: such a file has no gates."""
 
@@ -93,6 +149,10 @@ class ExportMetadata:
     """``classification`` or ``pose``; ``other`` for a user's network."""
     macs_gates: int = 0
     """Multiply-accumulates of one image in the gates."""
+    kernels: tuple[KernelPredictor, ...] = ()
+    """Predictors of dynamic kernels; empty for a network without any."""
+    macs_generation: int = 0
+    """Multiply-accumulates of one image in predicting coefficients and making kernels; part of ``macs_ungated``."""
     format: int = FORMAT
 
     def to_json(self, indent: int | None = None) -> str:

@@ -10,12 +10,16 @@ from dyn2trt.export.surgery.dense import dense_twin as dense_twin
 from dyn2trt.export.surgery.forced import with_forced_masks as with_forced_masks
 from dyn2trt.export.surgery.inline import inline_composites as inline_composites
 from dyn2trt.export.surgery.overruled import with_overruled_gates as with_overruled_gates
+from dyn2trt.export.surgery.static_kernels import static_twin as static_twin
+from dyn2trt.export.surgery.taps import with_coefficient_outputs as with_coefficient_outputs
 from dyn2trt.export.surgery.taps import with_logit_outputs as with_logit_outputs
 from dyn2trt.export.surgery.taps import with_mask_outputs as with_mask_outputs
 
 __all__ = [
     "dense_twin",
     "inline_composites",
+    "static_twin",
+    "with_coefficient_outputs",
     "with_forced_masks",
     "with_logit_outputs",
     "with_mask_outputs",

@@ -11,7 +11,7 @@ import onnx_ir as ir
 from onnx_ir.passes import common
 
 from dyn2trt.errors import Dyn2trtError
-from dyn2trt.export.metadata import Block, ExportMetadata, read_metadata, write_metadata
+from dyn2trt.export.metadata import Block, ExportMetadata, KernelPredictor, read_metadata, write_metadata
 from dyn2trt.ops.schema import DOMAIN, SCHEMAS
 
 PLUGIN_ATTRIBUTES = ("plugin_namespace", "plugin_version")
@@ -80,6 +80,22 @@ def gates(model: ir.Model, metadata: ExportMetadata) -> list[Gate]:
         value, threshold = masks[block.logits]
         found.append(Gate(block, value, float(threshold)))
     return found
+
+
+def coefficients(model: ir.Model, metadata: ExportMetadata) -> list[tuple[KernelPredictor, ir.Value]]:
+    """The predictors of dynamic kernels and the values that hold their coefficients, in execution order.
+
+    Raises:
+        Dyn2trtError: a predictor that the metadata names is not in the graph.
+    """
+    values = {value.name: value for node in model.graph for value in node.outputs}
+    for predictor in metadata.kernels:
+        if predictor.coefficients not in values:
+            raise Dyn2trtError(
+                f"the ONNX model's metadata names {predictor.coefficients} of {predictor.name}, but no node makes it: "
+                "the graph was changed after export; export it again"
+            )
+    return [(predictor, values[predictor.coefficients]) for predictor in metadata.kernels]
 
 
 def logits_shape(gate: Gate, model: ir.Model, metadata: ExportMetadata) -> ir.Shape:

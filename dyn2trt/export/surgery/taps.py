@@ -1,4 +1,4 @@
-"""Gates made visible: their logits, or the masks that follow from them, as further outputs."""
+"""What a network decides made visible: logits, the masks that follow from them, coefficients, as further outputs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import onnx
 import onnx_ir as ir
 
 from dyn2trt.export.metadata import MASK_PREFIX
-from dyn2trt.export.surgery.graph import close_model, constant, gates, logits_shape, open_model
+from dyn2trt.export.surgery.graph import close_model, coefficients, constant, gates, logits_shape, open_model
 
 
 def with_logit_outputs(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -52,3 +52,21 @@ def with_mask_outputs(model: onnx.ModelProto) -> onnx.ModelProto:
         )
         graph.outputs.append(mask)
     return close_model(opened, replace(metadata, masks=tuple(names)))
+
+
+def with_coefficient_outputs(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Append every predictor's coefficients to the outputs: ``coefficients{i}``, float32 [N, size], in execution order.
+
+    Raises:
+        Dyn2trtError: the model was not exported by dyn2trt, or a predictor that its metadata names is not in the graph.
+    """
+    opened, metadata = open_model(model)
+    graph = opened.graph
+    batch = graph.inputs[0].shape
+    for predictor, value in coefficients(opened, metadata):
+        if value in graph.outputs:
+            continue
+        value.shape = ir.Shape([batch[0] if batch is not None else None, predictor.size])
+        value.type = ir.TensorType(ir.DataType.FLOAT)
+        graph.outputs.append(value)
+    return close_model(opened, metadata)
