@@ -39,9 +39,7 @@ $(VENV)/.tensorrt_on_cpu: $(VENV)/.installed tests/tensorrt_on_cpu/requirements.
 		|| echo 'WARNING: no TensorRT-on-CPU wheels for this platform: the tests that build engines will skip'
 
 test: setup kernels $(VENV)/.tensorrt_on_cpu  ## set up, then run every test that this machine can run
-# The plugins' own messages go to stderr only where no TensorRT is loaded, so those tests have processes of their own.
-	$(BIN)/python -m pytest -n 2 $(ARGS) tests/test_plugin_run.py
-	$(BIN)/python -m pytest -n 2 $(ARGS) --ignore tests/test_plugin_run.py
+	$(BIN)/python -m pytest -n 2 $(ARGS)
 
 lint: setup  ## ruff, mypy and clang-format, changing nothing
 	$(BIN)/ruff check .

@@ -66,7 +66,9 @@ IPluginV3OneRuntime* running(void* plugin) {
 
 extern "C" {
 
-EXPORTED void* driver_open(char const* path) { return dlopen(path, RTLD_NOW | RTLD_LOCAL); }
+// In a namespace of its own, where no TensorRT is loaded, whatever else this process has loaded: the plugins then log
+// to stderr, and register nothing with the TensorRT that other tests use.
+EXPORTED void* driver_open(char const* path) { return dlmopen(LM_ID_NEWLM, path, RTLD_NOW | RTLD_LOCAL); }
 
 // The creator of an op, null when the library has none of that name.
 EXPORTED void* driver_creator(void* library, char const* op) {
