@@ -61,3 +61,20 @@ def test_both_executions_follow_the_definition(name: str, size: tuple[int, int],
         y = convolution(x, coefficients)
         assert y.shape == expected.shape
         assert relative_error(y, expected) < 1e-5, execution
+
+
+@pytest.mark.parametrize("kernels", [1, 2, 6])
+@pytest.mark.parametrize("name", ["dense", "depthwise", "pointwise_strided"])
+def test_both_executions_have_one_gradient(name: str, kernels: int) -> None:
+    gradients = {}
+    for execution in ("feature_maps", "fused"):
+        convolution, x, coefficients = make(name, batch=3, size=(7, 9), kernels=kernels)
+        convolution.double()
+        tensors = [x.double().requires_grad_(), coefficients.double().requires_grad_()]
+        set_kernel_execution(convolution, execution)
+        y = convolution(*tensors)
+        weights = torch.rand(y.shape, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+        gradients[execution] = torch.autograd.grad((y * weights).sum(), [*tensors, *convolution.parameters()])
+    for one, other in zip(*gradients.values(), strict=True):
+        assert float(one.abs().max()) > 0
+        assert relative_error(one, other) < 1e-12

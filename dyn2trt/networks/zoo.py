@@ -46,6 +46,10 @@ def _mask_unit(default: str) -> Option:
     return Option("mask_unit", default, "gate of a block", choices=("pointwise", "squeeze"))
 
 
+def _kernels() -> Option:
+    return Option("kernels", 6, "fixed kernels a channel of a dynamic convolution; 0: ordinary ones", above=-1)
+
+
 def _classes(default: int) -> Option:
     return Option("classes", default, "number of classes", above=0)
 
@@ -64,6 +68,20 @@ _ENTRIES = (
             Option("stem_stride", 1, "stride of the first convolution; 2 suits 64x64 images", choices=(1, 2)),
         ),
         "dyn2trt.networks.cifar_resnet:cifar_resnet",
+    ),
+    NetworkEntry(
+        "dy_cifar_resnet",
+        "ResNet for 32x32 images, dynamic convolutions",
+        "classification",
+        (1, 3, 32, 32),
+        (
+            Option("depth", 20, "weighted layers", choices=(8, 14, 20, 26, 32, 110)),
+            _classes(10),
+            Option("width", 0.5, "multiplier of the channels of every stage", above=0),
+            Option("stem_stride", 1, "stride of the first convolution; 2 suits 64x64 images", choices=(1, 2)),
+            _kernels(),
+        ),
+        "dyn2trt.networks.dy_cifar_resnet:dy_cifar_resnet",
     ),
     NetworkEntry(
         "resnet",
