@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from dyn2trt.blocks import InvertedResidual
 from dyn2trt.networks.initialise import kaiming
+from dyn2trt.networks.mobile_layers import conv_bn, multiple_of_8
 
 # Expansion, output channels, number of blocks, stride of the first (Sandler et al., CVPR 2018, table 2).
 _STAGES = (
@@ -27,10 +28,10 @@ class MobileNetV2(nn.Module):
 
     def __init__(self, width: float, classes: int, mask_unit: str) -> None:
         super().__init__()
-        channels = _multiple_of_8(32 * width)
-        features: list[nn.Module] = [_conv_bn_relu6(3, channels, kernel=3, stride=2)]
+        channels = multiple_of_8(32 * width)
+        features: list[nn.Module] = [conv_bn(3, channels, 3, stride=2, activation=nn.ReLU6())]
         for expand_ratio, base, blocks, stride in _STAGES:
-            planes = _multiple_of_8(base * width)
+            planes = multiple_of_8(base * width)
             for index in range(blocks):
                 block_stride = stride if index == 0 else 1
                 block = InvertedResidual(
@@ -38,8 +39,8 @@ class MobileNetV2(nn.Module):
                 )
                 features.append(block)
                 channels = planes
-        last = _multiple_of_8(1280 * max(1.0, width))
-        features.append(_conv_bn_relu6(channels, last, kernel=1, stride=1))
+        last = multiple_of_8(1280 * max(1.0, width))
+        features.append(conv_bn(channels, last, 1, activation=nn.ReLU6()))
         self.features = nn.Sequential(*features)
         self.classifier = nn.Sequential(nn.Dropout(0.2), nn.Linear(last, classes))
         kaiming(self)
@@ -47,17 +48,6 @@ class MobileNetV2(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         x = self.features(x)
         return self.classifier(nn.functional.adaptive_avg_pool2d(x, 1).flatten(1))
-
-
-def _conv_bn_relu6(inplanes: int, planes: int, kernel: int, stride: int) -> nn.Sequential:
-    convolution = nn.Conv2d(inplanes, planes, kernel, stride, padding=kernel // 2, bias=False)
-    return nn.Sequential(convolution, nn.BatchNorm2d(planes), nn.ReLU6())
-
-
-def _multiple_of_8(channels: float) -> int:
-    """The multiple of 8 nearest to ``channels``, no more than 10 % below it (the authors' rule for widths)."""
-    rounded = max(8, int(channels + 4) // 8 * 8)
-    return rounded + 8 if rounded < 0.9 * channels else rounded
 
 
 def mobilenet_v2(width: float = 1.0, classes: int = 1000, mask_unit: str = "squeeze") -> MobileNetV2:
