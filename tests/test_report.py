@@ -35,7 +35,7 @@ from dyn2trt.bench.record import (
 from dyn2trt.cli.report import report
 from dyn2trt.errors import Dyn2trtError
 from dyn2trt.files import write_text
-from dyn2trt.report.heat import enlarge, heat_map, overlay
+from dyn2trt.heat import enlarge, heat_map, overlay
 from dyn2trt.report.run_folder import Activity, read_run_folder
 from dyn2trt.report.svg import DARK, INKS, LIGHT
 from dyn2trt.report.write import write_report

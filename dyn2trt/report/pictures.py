@@ -10,7 +10,8 @@ import numpy as np
 
 from dyn2trt.bench.activity import executed_macs
 from dyn2trt.export.metadata import Block
-from dyn2trt.report.heat import as_jpeg, enlarged, heat_map, mask_png, overlay
+from dyn2trt.heat import heat_map, overlay
+from dyn2trt.report.encode import as_jpeg, enlarged, mask_png
 from dyn2trt.report.run_folder import Activity
 
 Weight = Literal["blocks", "macs"]

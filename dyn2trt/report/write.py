@@ -12,8 +12,9 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from dyn2trt import __version__
 from dyn2trt.bench.record import NotRun, Record
 from dyn2trt.files import replacing, write_text
+from dyn2trt.heat import colour_bar
 from dyn2trt.report import tables
-from dyn2trt.report.heat import colour_bar, data_uri
+from dyn2trt.report.encode import data_uri
 from dyn2trt.report.pictures import Gallery, Weight, gallery
 from dyn2trt.report.plots import Plot, activity_plot, latency_plot
 from dyn2trt.report.run_folder import RunFolder, read_run_folder

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from dyn2trt.gates import record_decisions
+from dyn2trt.heat import heat_map, overlay
 from dyn2trt.images import to_pictures
 from dyn2trt.tasks.task import EpochDataset, Task
 
@@ -27,8 +28,6 @@ def heat_map_sheet(network: nn.Module, images: Tensor, task: Task) -> NDArray[np
 
     Leaves the network in evaluation mode.
     """
-    from dyn2trt.report.heat import heat_map, overlay
-
     network.eval()
     device = next(network.parameters()).device
     with record_decisions(network) as decisions:

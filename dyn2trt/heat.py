@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -15,8 +13,6 @@ from PIL import Image
 COLOUR_MAP = "inferno"
 BLEND = 0.7
 """Weight of the colours over the greyscale photograph."""
-MIN_PIXELS = 448
-"""Pictures narrower than this are enlarged, by whole factors."""
 
 
 @dataclass(frozen=True)
@@ -58,31 +54,7 @@ def overlay(photograph: npt.NDArray[np.uint8], heat: HeatMap, top: float) -> npt
     return np.round(BLEND * colours + (1 - BLEND) * grey).astype(np.uint8)
 
 
-def enlarged(photograph: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-    """Scale a small photograph [H, W, 3] up to `MIN_PIXELS` or somewhat more, so that its heat map has sharp sites."""
-    height, width = photograph.shape[:2]
-    factor = max(1, -(-MIN_PIXELS // width))
-    return np.asarray(Image.fromarray(photograph).resize((width * factor, height * factor), Image.Resampling.BICUBIC))
-
-
 def colour_bar(stops: int = 9) -> str:
     """The colour map as the colours of a CSS gradient, low to high."""
     colours = matplotlib.colormaps[COLOUR_MAP](np.linspace(0, 1, stops))
     return ", ".join(matplotlib.colors.to_hex(colour) for colour in colours)
-
-
-def as_jpeg(picture: npt.NDArray[np.uint8]) -> bytes:
-    buffer = io.BytesIO()
-    Image.fromarray(picture).save(buffer, "JPEG", quality=88)
-    return buffer.getvalue()
-
-
-def mask_png(mask: npt.NDArray[np.bool_]) -> bytes:
-    """One bit a site, active white."""
-    buffer = io.BytesIO()
-    Image.fromarray(mask).save(buffer, "PNG", optimize=True)
-    return buffer.getvalue()
-
-
-def data_uri(data: bytes, kind: str) -> str:
-    return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
