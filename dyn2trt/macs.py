@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -12,6 +12,8 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from dyn2trt.blocks import GatedBlock, gated_blocks, set_execution
+from dyn2trt.blocks.dynamic import CoefficientPredictor, DynamicConv2d, set_kernel_execution
+from dyn2trt.errors import Dyn2trtError
 from dyn2trt.gates import Decision, MaskUnit, halo
 
 
@@ -55,6 +57,30 @@ class BlockMacs:
 
 
 @dataclass(frozen=True)
+class KernelMacs:
+    """One execution of a predictor and of the dynamic convolutions that it serves, for one image.
+
+    Attributes:
+        name: module path of the predictor.
+        convolutions: module paths of the dynamic convolutions, in execution order.
+        macs_prediction: of the coefficients, in the predictor's linear layers.
+        macs_weighing: of weighing and summing the fixed kernels.
+        macs_convolutions: of the convolutions with the kernels generated.
+    """
+
+    name: str
+    convolutions: tuple[str, ...]
+    macs_prediction: int
+    macs_weighing: int
+    macs_convolutions: int
+
+    @property
+    def macs_generation(self) -> int:
+        """What a static network of the same shape does not do: prediction and weighing."""
+        return self.macs_prediction + self.macs_weighing
+
+
+@dataclass(frozen=True)
 class ActiveMacs:
     """Executed multiply-accumulates of a batch, int64 [N] each.
 
@@ -78,17 +104,25 @@ class MacReport:
         macs_gated: in gated blocks, with every position active.
         macs_gates: in the mask units.
         macs_ungated: everything else but the mask units: stem, heads, shortcuts' projections, blocks without a gate.
+            Of dynamic convolutions, the deployed form: prediction, weighing, and one convolution.
+        kernels: the predictors of dynamic kernels, in execution order; their work is part of ``macs_ungated``.
     """
 
     blocks: tuple[BlockMacs, ...]
     macs_gated: int
     macs_gates: int
     macs_ungated: int
+    kernels: tuple[KernelMacs, ...] = ()
 
     @property
     def macs_dense(self) -> int:
         """The whole network without its gates."""
         return self.macs_gated + self.macs_ungated
+
+    @property
+    def macs_generation(self) -> int:
+        """Of predicting coefficients and weighing kernels; part of ``macs_ungated``."""
+        return sum(kernels.macs_generation for kernels in self.kernels)
 
     def active(self, decisions: Sequence[Decision]) -> ActiveMacs:
         """Count what a forward pass at the input size of this report executed.
@@ -119,12 +153,19 @@ def count_macs(network: nn.Module, input_shape: Sequence[int]) -> MacReport:
     tensors = [*network.parameters(), *network.buffers()]
     network = copy.deepcopy(network, {id(t): _on_meta(t) for t in tensors}).eval()
     set_execution(network, "masked")
+    set_kernel_execution(network, "fused")
     sizes: dict[nn.Module, tuple[int, int]] = {}
     blocks: list[BlockMacs] = []
     for name, block in gated_blocks(network):
         for stage in block.stages():
             stage.convolution.register_forward_hook(_record_size(sizes))
         block.register_forward_hook(_record_block(name, sizes, blocks))
+    kernels: list[KernelMacs] = []
+    for name, module in network.named_modules():
+        if isinstance(module, CoefficientPredictor):
+            module.register_forward_hook(_record_predictor(name, kernels))
+        elif isinstance(module, DynamicConv2d):
+            module.register_forward_hook(_record_dynamic(name, kernels))
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         network(torch.empty(1, *input_shape[1:], device="meta"))
     gated = sum(block.macs_total for block in blocks)
@@ -132,7 +173,7 @@ def count_macs(network: nn.Module, input_shape: Sequence[int]) -> MacReport:
     root = type(network).__name__
     units = [name for name, module in network.named_modules() if isinstance(module, MaskUnit)]
     gates = sum(sum(flops.get(f"{root}.{name}", {}).values()) for name in units) // 2
-    return MacReport(tuple(blocks), gated, gates, counter.get_total_flops() // 2 - gated - gates)
+    return MacReport(tuple(blocks), gated, gates, counter.get_total_flops() // 2 - gated - gates, tuple(kernels))
 
 
 def _on_meta(tensor: Tensor) -> Tensor:
@@ -156,6 +197,32 @@ def _record_block(name: str, sizes: dict[nn.Module, tuple[int, int]], blocks: li
         halo_grid = next(sizes[stage.convolution] for stage in stages if stage.on_halo)
         grid = (output.shape[2], output.shape[3])
         blocks.append(BlockMacs(name, block.op, grid, halo_grid, block.halo_stride, at_active, at_halo))
+
+    return record
+
+
+def _record_predictor(name: str, kernels: list[KernelMacs]) -> Any:
+    def record(predictor: CoefficientPredictor, _args: Any, _output: Tensor) -> None:
+        prediction = sum(module.weight.numel() for module in predictor.modules() if isinstance(module, nn.Linear))
+        kernels.append(KernelMacs(name, (), prediction, 0, 0))
+
+    return record
+
+
+def _record_dynamic(name: str, kernels: list[KernelMacs]) -> Any:
+    """Add a convolution to the predictor that ran last: a block predicts first, and such blocks do not nest."""
+
+    def record(convolution: DynamicConv2d, _args: Any, output: Tensor) -> None:
+        if not kernels:
+            raise Dyn2trtError(f"{name} ran before any CoefficientPredictor; its coefficients come from one")
+        weights, last = convolution.weight.numel(), kernels[-1]
+        at_a_site = weights // convolution.kernels
+        kernels[-1] = replace(
+            last,
+            convolutions=(*last.convolutions, name),
+            macs_weighing=last.macs_weighing + weights,
+            macs_convolutions=last.macs_convolutions + at_a_site * output.shape[2] * output.shape[3],
+        )
 
     return record
 

@@ -68,6 +68,8 @@ class DynamicConv2d(nn.Module):
         execution: see above and `set_kernel_execution`.
     """
 
+    bias: nn.Parameter | None
+
     def __init__(
         self,
         in_channels: int,
@@ -92,7 +94,7 @@ class DynamicConv2d(nn.Module):
         self.execution: KernelExecution = "auto"
         shape = (out_channels * kernels, in_channels // groups, kernel_size, kernel_size)
         self.weight = nn.Parameter(torch.empty(shape))
-        self.bias = nn.Parameter(torch.zeros(out_channels)) if bias else None
+        self.register_parameter("bias", nn.Parameter(torch.zeros(out_channels)) if bias else None)
         self.reset_parameters()
 
     @property

@@ -10,6 +10,7 @@ from torch import nn
 
 from dyn2trt.blocks.base import GatedBlock
 from dyn2trt.blocks.batchnorm import folded_weights
+from dyn2trt.blocks.dynamic import DynamicConv2d
 
 
 def fold_batchnorm(network: nn.Module) -> nn.Module:
@@ -40,5 +41,5 @@ def _pairs(module: nn.Module) -> Iterator[tuple[str, str]]:
     for first, second in (*candidates, *getattr(module, "batchnorm_pairs", ())):
         batchnorm = getattr(module, second)
         has_statistics = isinstance(batchnorm, nn.BatchNorm2d) and batchnorm.running_mean is not None
-        if isinstance(getattr(module, first), nn.Conv2d) and has_statistics:
+        if isinstance(getattr(module, first), nn.Conv2d | DynamicConv2d) and has_statistics:
             yield first, second

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from dyn2trt.blocks.dynamic import CoefficientPredictor
 from dyn2trt.errors import Dyn2trtError
 from dyn2trt.gates.mask_unit import MaskUnit
 
@@ -17,8 +18,8 @@ PRECISIONS = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat
 def to_precision(network: nn.Module, precision: str) -> nn.Module:
     """Return a copy of a float32 ``network`` whose weights are ``fp32``, ``fp16`` or ``bf16``.
 
-    Mask units stay float32 and cast their input. The copy still takes and gives float32: it casts its first argument
-    on entry and its outputs on return.
+    Mask units and coefficient predictors stay float32 and cast their input. The copy still takes and gives float32: it
+    casts its first argument on entry and its outputs on return.
 
     Raises:
         Dyn2trtError: another precision.
@@ -35,7 +36,7 @@ def to_precision(network: nn.Module, precision: str) -> nn.Module:
 
 
 def _cast_weights(module: nn.Module, dtype: torch.dtype) -> None:
-    if isinstance(module, MaskUnit):
+    if isinstance(module, MaskUnit | CoefficientPredictor):
         return
     for child in module.children():
         _cast_weights(child, dtype)
