@@ -14,7 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from dyn2trt.blocks import GatedBlock, gated_blocks, set_execution
 from dyn2trt.blocks.dynamic import CoefficientPredictor, DynamicConv2d, set_kernel_execution
 from dyn2trt.errors import Dyn2trtError
-from dyn2trt.gates import Decision, MaskUnit, halo
+from dyn2trt.gates import Decision, GatePart, halo
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,7 @@ class BlockMacs:
         halo_stride: from ``halo_grid`` to ``grid``.
         macs_per_active_site: multiply-accumulates at each active site.
         macs_per_halo_site: multiply-accumulates at each site of the halo.
+        decides: what its gate decides on, `MaskUnit.decides`.
     """
 
     name: str
@@ -41,6 +42,7 @@ class BlockMacs:
     halo_stride: int
     macs_per_active_site: int
     macs_per_halo_site: int
+    decides: str = "positions"
 
     @property
     def macs_total(self) -> int:
@@ -171,7 +173,7 @@ def count_macs(network: nn.Module, input_shape: Sequence[int]) -> MacReport:
     gated = sum(block.macs_total for block in blocks)
     flops = counter.get_flop_counts()
     root = type(network).__name__
-    units = [name for name, module in network.named_modules() if isinstance(module, MaskUnit)]
+    units = [name for name, module in network.named_modules() if isinstance(module, GatePart)]
     gates = sum(sum(flops.get(f"{root}.{name}", {}).values()) for name in units) // 2
     return MacReport(tuple(blocks), gated, gates, counter.get_total_flops() // 2 - gated - gates, tuple(kernels))
 
@@ -196,7 +198,9 @@ def _record_block(name: str, sizes: dict[nn.Module, tuple[int, int]], blocks: li
         at_halo = sum(stage.convolution.weight.numel() for stage in stages if stage.on_halo)
         halo_grid = next(sizes[stage.convolution] for stage in stages if stage.on_halo)
         grid = (output.shape[2], output.shape[3])
-        blocks.append(BlockMacs(name, block.op, grid, halo_grid, block.halo_stride, at_active, at_halo))
+        assert block.masker is not None
+        decides = block.masker.decides
+        blocks.append(BlockMacs(name, block.op, grid, halo_grid, block.halo_stride, at_active, at_halo, decides))
 
     return record
 

@@ -9,6 +9,7 @@ from dyn2trt.blocks import InvertedResidual, set_execution
 from dyn2trt.errors import Dyn2trtError
 from dyn2trt.gates import (
     GumbelGate,
+    LayerMaskUnit,
     PointwiseMaskUnit,
     SqueezeMaskUnit,
     forced_masks,
@@ -65,7 +66,7 @@ def test_set_gumbel_reaches_every_gate_and_keeps_what_is_not_given() -> None:
         set_gumbel(network, temperature=0)
 
 
-@pytest.mark.parametrize("unit", [PointwiseMaskUnit, SqueezeMaskUnit])
+@pytest.mark.parametrize("unit", [PointwiseMaskUnit, SqueezeMaskUnit, LayerMaskUnit])
 @pytest.mark.parametrize(("size", "stride", "grid"), [((5, 8), 1, (5, 8)), ((5, 8), 2, (3, 4)), ((7, 1), 2, (4, 1))])
 def test_mask_units_decide_at_the_resolution_of_the_output(unit: type, size: tuple, stride: int, grid: tuple) -> None:
     logits, mask = unit(6, stride)(torch.randn(2, 6, *size))
@@ -80,9 +81,43 @@ def test_squeeze_adds_the_pooled_context_to_every_position() -> None:
     torch.testing.assert_close(unit(x)[0], expected)
 
 
+def test_a_layers_gate_is_that_of_its_paper() -> None:
+    """Pool → 1×1 (16) → BatchNorm → ReLU → 1×1 (2), by plain arithmetic; one decision an image, everywhere the same."""
+    torch.manual_seed(0)
+    unit = LayerMaskUnit(3, stride=2).eval()
+    gate = unit.maskconv
+    nn.init.normal_(gate.fc2.weight)
+    x = torch.randn(8, 3, 5, 6)
+    hidden = x.mean((2, 3)) @ gate.fc1.weight[:, :, 0, 0].T + gate.fc1.bias
+    hidden = (hidden / (1 + gate.fc1bn.eps) ** 0.5).clamp(min=0)
+    skip, execute = (hidden @ gate.fc2.weight[:, :, 0, 0].T + gate.fc2.bias).T
+    logits, mask = unit(x)
+    torch.testing.assert_close(logits, (execute - skip).view(8, 1, 1, 1).expand(8, 1, 3, 3))
+    assert torch.equal(mask[:, 0, 0, 0], (execute >= skip).float())
+    assert 0 < float(mask.mean()) < 1
+
+
+def test_a_layers_gate_draws_one_noise_an_image_and_starts_open() -> None:
+    torch.manual_seed(0)
+    unit = LayerMaskUnit(4).train()
+    _, mask = unit(torch.randn(4000, 4, 3, 2))
+    assert torch.equal(mask, mask[:, :, :1, :1].expand_as(mask))
+    # The authors' biases, 0.1 and 2: sigmoid(1.9). Five standard deviations of the mean are 0.027.
+    assert float(mask.mean()) == pytest.approx(1 / (1 + np.exp(-1.9)), abs=0.03)
+    assert float(make_mask_unit("layer", 4).maskconv.fc2.weight.abs().max()) < 0.01
+
+
+@pytest.mark.parametrize("kind", ["pointwise", "squeeze", "layer"])
+def test_an_opened_unit_gives_its_logit_whatever_the_input(kind: str) -> None:
+    unit = make_mask_unit(kind, 4).eval()
+    unit.open(1.5)
+    assert unit(100 * torch.randn(2, 4, 3, 3))[0].unique().tolist() == [1.5]
+
+
 def test_make_mask_unit_names_the_choices() -> None:
     assert isinstance(make_mask_unit("squeeze", 4), SqueezeMaskUnit)
-    with pytest.raises(ValueError, match="pointwise, squeeze, not 'sqeeze'"):
+    assert make_mask_unit("none", 4) is make_mask_unit(None, 4) is None
+    with pytest.raises(ValueError, match="pointwise, squeeze, layer, none, not 'sqeeze'"):
         make_mask_unit("sqeeze", 4)
 
 

@@ -154,7 +154,7 @@ def test_options_come_as_typed_values_or_as_strings() -> None:
         ("resnet", {"width": "nan"}, "width is more than 0"),
         ("resnet", {"width": 0.001}, "leaves the stem no channels"),
         ("resnet", {"classes": True}, "classes is a whole number"),
-        ("resnet", {"mask_unit": "conv"}, "pointwise, squeeze, not conv"),
+        ("resnet", {"mask_unit": "conv"}, "pointwise, squeeze, layer, none, not conv"),
         ("no_such_package:build", {}, "no module is named 'no_such_package'"),
         ("os:no_such_thing", {}, "os has no callable 'no_such_thing'"),
         ("os.path:joi", {}, "did you mean 'join'"),

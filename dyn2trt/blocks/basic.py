@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from dyn2trt.blocks.base import GatedBlock, Stage
 from dyn2trt.blocks.convolution import conv3x3, projection
-from dyn2trt.gates.mask_unit import make_mask_unit
+from dyn2trt.gates.kinds import make_mask_unit
 
 
 class BasicBlock(GatedBlock):
@@ -19,7 +19,7 @@ class BasicBlock(GatedBlock):
         inplanes: input channels.
         planes: output channels.
         stride: 1 or 2.
-        mask_unit: ``squeeze``, ``pointwise``, or None for a block without a gate.
+        mask_unit: ``squeeze``, ``pointwise`` or ``layer``; ``none`` or None for a block without a gate.
     """
 
     op = "GatedBasicBlock"
@@ -34,7 +34,7 @@ class BasicBlock(GatedBlock):
         self.conv2 = conv3x3(planes, planes)
         self.bn2 = nn.BatchNorm2d(planes)
         self.downsample = projection(inplanes, planes, stride)
-        self.masker = None if mask_unit is None else make_mask_unit(mask_unit, inplanes, stride)
+        self.masker = make_mask_unit(mask_unit, inplanes, stride)
 
     def stages(self) -> tuple[Stage, ...]:
         return (

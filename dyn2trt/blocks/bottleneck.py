@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from dyn2trt.blocks.base import GatedBlock, Stage
 from dyn2trt.blocks.convolution import conv1x1, conv3x3, projection
-from dyn2trt.gates.mask_unit import make_mask_unit
+from dyn2trt.gates.kinds import make_mask_unit
 
 
 class Bottleneck(GatedBlock):
@@ -19,7 +19,7 @@ class Bottleneck(GatedBlock):
         inplanes: input channels.
         planes: channels inside; the output has ``4 * planes``.
         stride: 1 or 2.
-        mask_unit: ``squeeze``, ``pointwise``, or None for a block without a gate.
+        mask_unit: ``squeeze``, ``pointwise`` or ``layer``; ``none`` or None for a block without a gate.
     """
 
     op = "GatedBottleneck"
@@ -37,7 +37,7 @@ class Bottleneck(GatedBlock):
         self.conv3 = conv1x1(planes, outplanes)
         self.bn3 = nn.BatchNorm2d(outplanes)
         self.downsample = projection(inplanes, outplanes, stride)
-        self.masker = None if mask_unit is None else make_mask_unit(mask_unit, inplanes, stride)
+        self.masker = make_mask_unit(mask_unit, inplanes, stride)
 
     def stages(self) -> tuple[Stage, ...]:
         return (

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from dyn2trt.blocks.base import GatedBlock, Stage
 from dyn2trt.blocks.convolution import conv1x1, conv3x3
-from dyn2trt.gates.mask_unit import make_mask_unit
+from dyn2trt.gates.kinds import make_mask_unit
 
 _STAGES = ("expand", "depthwise", "project")
 _ACTIVATION_MODULES = {"relu": nn.ReLU, "relu6": nn.ReLU6, "hard_swish": nn.Hardswish}
@@ -23,8 +23,8 @@ class InvertedResidual(GatedBlock):
         oup: output channels.
         stride: 1 or 2.
         expand_ratio: channels inside, as a multiple of ``inp``; 1 leaves expand out.
-        mask_unit: ``pointwise``, ``squeeze``, or None for a block without a gate. A block that cannot have a gate
-            gets none.
+        mask_unit: ``pointwise``, ``squeeze`` or ``layer``; ``none`` or None for a block without a gate. A block that
+            cannot have a gate gets none.
         activation: ``relu6``, ``relu`` or ``hard_swish``, after expand and depthwise.
         grouped: naming of the parameters. False: ``conv.0``, ``conv.1``, ``conv.3``, ... as in the DynConv authors'
             hourglass; True: ``conv.0.0``, ``conv.0.1``, ``conv.1.0``, ... as in torchvision's MobileNetV2.
@@ -59,7 +59,7 @@ class InvertedResidual(GatedBlock):
         inner = [nn.Sequential(*layer) for layer in layers] if grouped else [m for layer in layers for m in layer]
         self.conv = nn.Sequential(*inner, *linear)
         can_gate = self.is_identity and expand_ratio != 1
-        self.masker = make_mask_unit(mask_unit, inp, stride) if can_gate and mask_unit is not None else None
+        self.masker = make_mask_unit(mask_unit if can_gate else None, inp, stride)
 
     def stages(self) -> tuple[Stage, ...]:
         convolutions = [m for m in self.conv.modules() if isinstance(m, nn.Conv2d)]

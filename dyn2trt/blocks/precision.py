@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from dyn2trt.blocks.dynamic import CoefficientPredictor
 from dyn2trt.errors import Dyn2trtError
-from dyn2trt.gates.mask_unit import MaskUnit
+from dyn2trt.gates.mask_unit import GatePart
 
 PRECISIONS = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
@@ -36,7 +36,7 @@ def to_precision(network: nn.Module, precision: str) -> nn.Module:
 
 
 def _cast_weights(module: nn.Module, dtype: torch.dtype) -> None:
-    if isinstance(module, MaskUnit | CoefficientPredictor):
+    if isinstance(module, GatePart | CoefficientPredictor):
         return
     for child in module.children():
         _cast_weights(child, dtype)

@@ -3,11 +3,15 @@
 from dyn2trt.gates.decisions import Decision, forced_masks, record_decisions
 from dyn2trt.gates.gumbel import GumbelGate, set_gumbel
 from dyn2trt.gates.halo import halo
-from dyn2trt.gates.mask_unit import MaskUnit, PointwiseMaskUnit, SqueezeMaskUnit, make_mask_unit
+from dyn2trt.gates.kinds import make_mask_unit
+from dyn2trt.gates.layer import LayerMaskUnit
+from dyn2trt.gates.mask_unit import GatePart, MaskUnit, PointwiseMaskUnit, SqueezeMaskUnit
 
 __all__ = [
     "Decision",
+    "GatePart",
     "GumbelGate",
+    "LayerMaskUnit",
     "MaskUnit",
     "PointwiseMaskUnit",
     "SqueezeMaskUnit",

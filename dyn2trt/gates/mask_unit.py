@@ -2,18 +2,34 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
+import torch
 from torch import Tensor, nn
 
 from dyn2trt.gates.gumbel import GumbelGate
 
 
-class MaskUnit(nn.Module):
-    """Logits of a block's positions, and the decision on them.
+class GatePart(nn.Module):
+    """A module that gates decide by.
 
-    A subclass sets ``maskconv``. The logits are computed in the dtype of the unit's own weights, which stays float32
-    when a network is cast (`dyn2trt.blocks.precision`): one flipped decision changes a whole position.
+    Its arithmetic is that of its own weights' dtype, which stays float32 when a network is cast
+    (`dyn2trt.blocks.precision`) or trained in mixed precision: one flipped decision changes a whole position. Its
+    multiply-accumulates count as the gates' (`dyn2trt.macs`).
     """
 
+
+class MaskUnit(GatePart):
+    """Logits of a block's positions, and the decision on them.
+
+    A subclass sets ``maskconv``, which computes the logits.
+
+    Attributes:
+        decides: on what: ``positions``, each for itself; ``layer``: the whole block, for an image; ``halting``:
+            positions that are done stay idle in the blocks that follow.
+    """
+
+    decides: ClassVar[str] = "positions"
     maskconv: nn.Module
 
     def __init__(self) -> None:
@@ -32,6 +48,19 @@ class MaskUnit(nn.Module):
         """
         logits = self.maskconv(x.to(next(self.parameters()).dtype))
         return logits, self.gumbel(logits)
+
+    def initialise(self) -> None:
+        """Set the initial weights that the unit's own paper asks for, after the network's have been drawn."""
+
+    @torch.no_grad()
+    def open(self, logit: float) -> None:
+        """Set the weights so that every logit is ``logit``, whatever the input."""
+        for parameter in self.parameters():
+            parameter.zero_()
+        # A pointwise unit is one convolution, a squeeze unit a convolution and a linear layer whose results add up.
+        convolution = next(m for m in self.modules() if isinstance(m, nn.Conv2d))
+        assert convolution.bias is not None
+        convolution.bias.fill_(logit)
 
 
 class PointwiseMaskUnit(MaskUnit):
@@ -61,17 +90,3 @@ class SqueezeMaskUnit(MaskUnit):
     def __init__(self, channels: int, stride: int = 1) -> None:
         super().__init__()
         self.maskconv = Squeeze(channels, stride)
-
-
-_BY_NAME = {"pointwise": PointwiseMaskUnit, "squeeze": SqueezeMaskUnit}
-
-
-def make_mask_unit(kind: str, channels: int, stride: int = 1) -> MaskUnit:
-    """Build the mask unit named ``pointwise`` or ``squeeze`` for a block with ``channels`` inputs.
-
-    Raises:
-        ValueError: another name.
-    """
-    if kind not in _BY_NAME:
-        raise ValueError(f"a mask unit is one of {', '.join(_BY_NAME)}, not {kind!r}")
-    return _BY_NAME[kind](channels, stride)

@@ -54,3 +54,8 @@ def cifar_resnet(
     ``width`` multiplies the channels of the stem and of every stage; ``stem_stride`` 2 suits images of 64×64.
     """
     return CifarResNet((depth - 2) // 6, classes, mask_unit, width, stem_stride)
+
+
+def cifar_convnet_aig(depth: int = 20, classes: int = 10, width: float = 1.0, stem_stride: int = 1) -> CifarResNet:
+    """Build ConvNet-AIG (Veit & Belongie, ECCV 2018): the same ResNet, whose gates skip whole layers."""
+    return cifar_resnet(depth, classes, "layer", width, stem_stride)

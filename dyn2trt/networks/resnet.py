@@ -64,3 +64,8 @@ class ResNet(nn.Module):
 def resnet(depth: int = 50, width: float = 1.0, classes: int = 1000, mask_unit: str = "squeeze") -> ResNet:
     """Build ResNet-18, 34, 50, 101 or 152; ``width`` multiplies the channels of the stem and of every stage."""
     return ResNet(*_DEPTHS[depth], width, classes, mask_unit)
+
+
+def convnet_aig(depth: int = 50, width: float = 1.0, classes: int = 1000) -> ResNet:
+    """Build ConvNet-AIG (Veit & Belongie, ECCV 2018): the same ResNet, whose gates skip whole layers."""
+    return resnet(depth, width, classes, "layer")

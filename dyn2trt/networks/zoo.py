@@ -43,7 +43,8 @@ class NetworkEntry:
 
 
 def _mask_unit(default: str) -> Option:
-    return Option("mask_unit", default, "gate of a block", choices=("pointwise", "squeeze"))
+    about = "gate of a block: of positions (pointwise, squeeze), of the whole layer, or none"
+    return Option("mask_unit", default, about, choices=("pointwise", "squeeze", "layer", "none"))
 
 
 def _kernels() -> Option:
@@ -54,19 +55,22 @@ def _classes(default: int) -> Option:
     return Option("classes", default, "number of classes", above=0)
 
 
+_WIDTH = Option("width", 1.0, "multiplier of the channels of every stage", above=0)
+_CIFAR_RESNET = (
+    Option("depth", 20, "weighted layers", choices=(8, 14, 20, 26, 32, 110)),
+    _classes(10),
+    _WIDTH,
+    Option("stem_stride", 1, "stride of the first convolution; 2 suits 64x64 images", choices=(1, 2)),
+)
+_RESNET = (Option("depth", 50, "weighted layers", choices=(18, 34, 50, 101, 152)), _WIDTH, _classes(1000))
+
 _ENTRIES = (
     NetworkEntry(
         "cifar_resnet",
         "ResNet for 32x32 images, gated basic blocks",
         "classification",
         (1, 3, 32, 32),
-        (
-            Option("depth", 20, "weighted layers", choices=(8, 14, 20, 26, 32, 110)),
-            _classes(10),
-            _mask_unit("squeeze"),
-            Option("width", 1.0, "multiplier of the channels of every stage", above=0),
-            Option("stem_stride", 1, "stride of the first convolution; 2 suits 64x64 images", choices=(1, 2)),
-        ),
+        (*_CIFAR_RESNET, _mask_unit("squeeze")),
         "dyn2trt.networks.cifar_resnet:cifar_resnet",
     ),
     NetworkEntry(
@@ -88,13 +92,24 @@ _ENTRIES = (
         "ResNet for ImageNet, gated basic blocks (18, 34) or bottlenecks",
         "classification",
         (1, 3, 224, 224),
-        (
-            Option("depth", 50, "weighted layers", choices=(18, 34, 50, 101, 152)),
-            Option("width", 1.0, "multiplier of the channels of every stage", above=0),
-            _classes(1000),
-            _mask_unit("squeeze"),
-        ),
+        (*_RESNET, _mask_unit("squeeze")),
         "dyn2trt.networks.resnet:resnet",
+    ),
+    NetworkEntry(
+        "cifar_convnet_aig",
+        "ConvNet-AIG for 32x32 images: ResNet that skips whole layers, image by image",
+        "classification",
+        (1, 3, 32, 32),
+        _CIFAR_RESNET,
+        "dyn2trt.networks.cifar_resnet:cifar_convnet_aig",
+    ),
+    NetworkEntry(
+        "convnet_aig",
+        "ConvNet-AIG for ImageNet: ResNet that skips whole layers, image by image",
+        "classification",
+        (1, 3, 224, 224),
+        _RESNET,
+        "dyn2trt.networks.resnet:convnet_aig",
     ),
     NetworkEntry(
         "mobilenet_v2",

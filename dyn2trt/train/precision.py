@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from dyn2trt.blocks.precision import PRECISIONS
-from dyn2trt.gates import MaskUnit
+from dyn2trt.gates import GatePart
 
 
 @contextmanager
@@ -24,7 +24,7 @@ def autocast(device: torch.device, precision: str) -> Iterator[None]:
 def keep_gates_in_fp32(network: nn.Module) -> None:
     """Make every mask unit of ``network`` compute in fp32 inside `autocast`, in place: one flip changes a position."""
     for module in network.modules():
-        if isinstance(module, MaskUnit):
+        if isinstance(module, GatePart):
             module.forward = functools.partial(_without_autocast, module.forward)  # type: ignore[method-assign]
 
 

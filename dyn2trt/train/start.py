@@ -53,15 +53,8 @@ def load_start(network: nn.Module, path: str | os.PathLike[str]) -> bool:
     return True
 
 
-@torch.no_grad()
 def open_gates(network: nn.Module) -> None:
     """Set the weights of every mask unit so that its logit is `OPEN_LOGIT` everywhere, whatever the input."""
     for unit in network.modules():
-        if not isinstance(unit, MaskUnit):
-            continue
-        for parameter in unit.parameters():
-            parameter.zero_()
-        # A pointwise unit is one convolution, a squeeze unit a convolution and a linear layer whose results add up.
-        convolution = next(m for m in unit.modules() if isinstance(m, nn.Conv2d))
-        assert convolution.bias is not None
-        convolution.bias.fill_(OPEN_LOGIT)
+        if isinstance(unit, MaskUnit):
+            unit.open(OPEN_LOGIT)
