@@ -112,6 +112,8 @@ class TrainSection(_Section):
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
     """Of sgd."""
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Of the cross-entropy of classification, in training and in the losses that validation reports."""
     schedule: Literal["step", "cosine"] = "step"
     milestones: tuple[Positive, ...] = ()
     """Epochs at which schedule step multiplies the learning rate by 0.1."""
@@ -133,6 +135,8 @@ class TrainSection(_Section):
             raise ValueError(f"task {self.task} needs data, the folder of the data set")
         if not made and self.samples is not None:
             raise ValueError(f"samples is for digits and figures; {self.task} has as many images as its folder")
+        if self.label_smoothing and self.task in ("figures", "mpii"):
+            raise ValueError(f"label_smoothing is for classification; {self.task} has no classes")
         if self.milestones and self.schedule != "step":
             raise ValueError(f"milestones belong to schedule step, not {self.schedule}")
         return self

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -9,9 +11,17 @@ from torch.nn import functional as F
 from dyn2trt.tasks.task import Outputs, Target
 
 
-def loss(outputs: Outputs, target: Target) -> Tensor:
-    """Mean cross-entropy of class scores [N, classes] against ``label`` int64 [N]."""
-    return F.cross_entropy(_scores(outputs).float(), target["label"])
+def cross_entropy(smoothing: float) -> Callable[[Outputs, Target], Tensor]:
+    """The mean cross-entropy of class scores [N, classes] against ``label`` int64 [N], as a task's loss.
+
+    Args:
+        smoothing: share of the target that is spread over all classes (Szegedy et al., CVPR 2016, section 7), 0 to 1.
+    """
+
+    def loss(outputs: Outputs, target: Target) -> Tensor:
+        return F.cross_entropy(_scores(outputs).float(), target["label"], label_smoothing=smoothing)
+
+    return loss
 
 
 def counts(outputs: Outputs, target: Target) -> Tensor:

@@ -80,7 +80,7 @@ def make_task(settings: TrainSection, size: tuple[int, int]) -> Task:
         train=ImageFolders(folder / "train", classes, size, settings.seed),
         validation=ImageFolders(folder / "val", classes, size, None),
         test=None,
-        loss=classification.loss,
+        loss=classification.cross_entropy(settings.label_smoothing),
         counts=classification.counts,
         scores=classification.scores,
         mean=MEAN,
