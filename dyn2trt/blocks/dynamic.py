@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,9 +20,9 @@ KernelExecution = Literal["auto", "feature_maps", "fused"]
 class CoefficientPredictor(nn.Module):
     """Coefficients of every kernel of a block, from its input (the paper's coefficient prediction module).
 
-    Mean over the positions → linear → sigmoid; with ``hidden``, linear → ReLU → linear, as the paper's ResNets have two
-    layers to save weights. The paper names no activation between the two; the ReLU is this project's choice, for
-    without one they are a single layer of low rank.
+    Mean over the positions → linear → sigmoid. With ``hidden`` there are two linear layers, as in the paper's ResNets,
+    which save weights so; it names no activation between them, and none is put there: behind the mean of a ReLU's
+    output, with few features, one more ReLU can be zero for every image.
 
     Its arithmetic is that of its own weights' dtype, which stays float32 when a network is cast
     (`dyn2trt.blocks.precision`): the mean of a large fp16 map cannot overflow, and a coefficient keeps its digits.
@@ -37,10 +38,8 @@ class CoefficientPredictor(nn.Module):
         self.outputs = outputs
         widths = [channels, outputs] if hidden is None else [channels, hidden, outputs]
         self.linear = nn.Sequential()
-        for index in range(len(widths) - 1):
-            if index:
-                self.linear.append(nn.ReLU())
-            self.linear.append(nn.Linear(widths[index], widths[index + 1]))
+        for features, more in itertools.pairwise(widths):
+            self.linear.append(nn.Linear(features, more))
 
     def forward(self, x: Tensor) -> Tensor:
         """[N, channels, H, W] → coefficients in (0, 1), [N, outputs], in the dtype of the predictor's weights."""

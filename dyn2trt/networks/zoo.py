@@ -22,7 +22,7 @@ class NetworkEntry:
     Attributes:
         name: as on the command line.
         doc: one line.
-        task: ``classification`` or ``pose``.
+        task: ``classification``, ``pose`` or ``segmentation``.
         input_shape: default input, (N, C, H, W).
         options: what may be set.
         builder: ``module:function`` taking the options as keywords.
@@ -122,6 +122,34 @@ _ENTRIES = (
             _mask_unit("squeeze"),
         ),
         "dyn2trt.networks.mobilenet_v2:mobilenet_v2",
+    ),
+    NetworkEntry(
+        "dy_resnet",
+        "ResNet for ImageNet, dynamic convolutions at half the width (DyNet)",
+        "classification",
+        (1, 3, 224, 224),
+        (
+            Option("depth", 18, "weighted layers", choices=(18, 50)),
+            Option("width", 0.5, "multiplier of the channels of every stage", above=0),
+            Option("stem", 54, "channels of the first convolution", above=0),
+            _classes(1000),
+            _kernels(),
+        ),
+        "dyn2trt.networks.dy_resnet:dy_resnet",
+    ),
+    NetworkEntry(
+        "dy_fcn",
+        "dilated FCN on Dy-ResNet50 for Cityscapes (DyNet)",
+        "segmentation",
+        (1, 3, 768, 768),
+        (
+            Option("width", 0.5, "multiplier of the channels of every stage", above=0),
+            Option("stem", 54, "channels of the first convolution", above=0),
+            Option("features", 448, "channels of the head", above=0),
+            _classes(19),
+            _kernels(),
+        ),
+        "dyn2trt.networks.dy_fcn:dy_fcn",
     ),
     NetworkEntry(
         "dy_shufflenet_v2",
