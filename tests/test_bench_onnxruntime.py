@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -13,19 +14,22 @@ import typer
 from handmade_model import METADATA, SHAPE, Handmade, noise
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rich.console import Console
 from typer.testing import CliRunner
 
 from dyn2trt.bench.activity import executed_macs, halo_sites, summarise_activity
-from dyn2trt.bench.contenders import batches_of, mask_sets
+from dyn2trt.bench.contenders import batches_of
+from dyn2trt.bench.gate_masks import LAYERS, mask_sets, patterns_of
 from dyn2trt.bench.interleave import Budget
 from dyn2trt.bench.masks import PATTERNS, to_logits
-from dyn2trt.bench.measure import BenchOptions, graphs_of, measure, served_batches
+from dyn2trt.bench.measure import graphs_of, measure, served_batches
 from dyn2trt.bench.memory_probe import probe_memory
 from dyn2trt.bench.onnxruntime_session import OnnxRuntimeSession
-from dyn2trt.bench.options import image_size, inputs_of, options_of
+from dyn2trt.bench.options import BenchOptions, image_size, inputs_of, options_of
 from dyn2trt.bench.per_block import cut_block
 from dyn2trt.bench.plans import input_shapes
 from dyn2trt.bench.record import read_record
+from dyn2trt.bench.summary import print_summary
 from dyn2trt.cli.bench import bench
 from dyn2trt.errors import Dyn2trtError
 from dyn2trt.export.metadata import Block
@@ -34,6 +38,7 @@ from dyn2trt.files import sha256, write_text
 from dyn2trt.ops.bodies import attach_bodies
 from dyn2trt.recipe import Recipe
 
+RECORDED = Path(__file__).parents[1] / "benchmarks" / "results" / "pose_4x96_onnxruntime.json"
 QUICK = Budget(warmup=1, min_rounds=6, max_rounds=6, seconds=0)
 
 
@@ -64,7 +69,7 @@ def test_the_three_graphs_are_the_network_its_dense_twin_and_the_overruled_one(
     x = noise()
     sessions = {role: OnnxRuntimeSession(graph, 1) for role, graph in graphs_of(model).items()}
     gated = handmade.reference(x)
-    assert close(sessions["sparse"].run({"x": x})["out1"], gated["out1"])
+    assert close(sessions["own"].run({"x": x})["out1"], gated["out1"])
     assert close(sessions["dense"].run({"x": x})["out1"], handmade.reference(x, dense=True)["out1"])
     own = {f"forced{i}": to_logits(gated[f"logits{i}"] >= 0) for i in range(3)}
     assert close(sessions["forced"].run({"x": x, **own})["out1"], gated["out1"])
@@ -105,11 +110,43 @@ def test_batches_take_the_images_in_turn() -> None:
 
 
 def test_mask_sets_are_the_same_for_the_same_seed_only() -> None:
-    sets = [mask_sets("blobs", 0.5, [(8, 8), (4, 4)], 2, 3, seed) for seed in (0, 0, 1)]
+    blocks = METADATA.blocks[:2]
+    sets = [mask_sets("blobs", 0.5, blocks, [(8, 8), (4, 4)], 2, 3, seed) for seed in (0, 0, 1)]
     assert [mask.shape for mask in sets[0][0]] == [(2, 1, 8, 8), (2, 1, 4, 4)]
     assert np.array_equal(sets[0][0][0], sets[1][0][0])
     assert not np.array_equal(sets[0][0][0], sets[2][0][0])
     assert not np.array_equal(sets[0][0][0], sets[0][1][0])
+
+
+def gated(kind: str, *names: str) -> list[Block]:
+    return [replace(METADATA.blocks[0], name=name, gate=kind) for name in names]
+
+
+@settings(deadline=None, max_examples=30)
+@given(ratio=st.floats(0.02, 1), layers=st.integers(1, 9), batch=st.integers(1, 5))
+def test_gates_of_layers_get_whole_images_at_the_ratio_on_average(ratio: float, layers: int, batch: int) -> None:
+    blocks, grids = gated("layer", *map(str, range(layers))), [(3, 2)] * layers
+    sets = mask_sets(LAYERS, ratio, blocks, grids, batch, 4, 0)
+    masks = np.array(sets)
+    assert np.array_equal(masks.all(axis=(3, 4, 5)), masks.any(axis=(3, 4, 5)))
+    assert abs(masks.mean() - ratio) <= 1 / (len(sets) * layers * batch)
+
+
+@settings(deadline=None, max_examples=30)
+@given(ratio=st.floats(0, 1), pattern=st.sampled_from(list(PATTERNS)), seed=st.integers(0, 9))
+def test_masks_of_halting_units_shrink_within_their_stage(ratio: float, pattern: str, seed: int) -> None:
+    blocks = gated("halting", "layer1.1", "layer1.2", "layer1.3", "layer2.1", "layer2.2")
+    grids = [(12, 10)] * 3 + [(6, 5)] * 2
+    for masks in mask_sets(pattern, ratio, blocks, grids, 2, 2, seed):
+        for first, then in ((0, 1), (1, 2), (3, 4)):
+            assert not (masks[then] & ~masks[first]).any()
+        for stage in (masks[:3], masks[3:]):
+            assert np.mean([mask.mean() for mask in stage]) == pytest.approx(ratio, abs=0.5 / stage[0][0].size)
+
+
+def test_a_sweep_has_the_patterns_that_the_gates_can_decide() -> None:
+    assert patterns_of(gated("layer", "a", "b"), ("blobs",)) == (LAYERS,)
+    assert patterns_of([*gated("layer", "a"), *gated("positions", "b")], ("blobs",)) == ("blobs",)
 
 
 @pytest.mark.parametrize("primitive", [False, True])
@@ -153,7 +190,7 @@ def test_a_benchmark_measures_everything_and_reads_back(path: Path, tmp_path: Pa
     assert [batch.batch for batch in record.batches] == [1, 3]
     for batch in record.batches:
         assert [(p.pattern, p.ratio) for p in batch.sweep] == [(n, r) for n in PATTERNS for r in (0.0, 0.5, 1.0)]
-        assert {batch.dense.samples, batch.sparse.samples, *(p.latency.samples for p in batch.sweep)} == {6}
+        assert {batch.dense.samples, batch.own.samples, *(p.latency.samples for p in batch.sweep)} == {6}
         assert [crossing.pattern for crossing in batch.break_even] == list(PATTERNS)
         assert batch.dense.throughput == pytest.approx(1e3 * batch.batch / batch.dense.median_ms)
     assert record.activity is not None
@@ -161,7 +198,7 @@ def test_a_benchmark_measures_everything_and_reads_back(path: Path, tmp_path: Pa
     assert [b.site_fraction for b in record.activity.blocks] == [mask.mean() for mask in measured.masks]
     assert [block.name for block in record.blocks] == [block.name for block in METADATA.blocks]
     assert [block.site_fraction for block in record.blocks] == [mask[:1].mean() for mask in measured.masks]
-    assert [(m.name, m.device) for m in record.memory] == [("dense", None), ("sparse", None)]
+    assert [(m.name, m.device) for m in record.memory] == [("dense", None), ("own", None)]
     assert record.mode.threads == 1
     assert record.not_run == ()
     assert record.environment.cores >= 1
@@ -169,6 +206,28 @@ def test_a_benchmark_measures_everything_and_reads_back(path: Path, tmp_path: Pa
     assert any("batch 3" in line for line in lines)
     write_text(tmp_path / "bench.json", record.to_json())
     assert read_record(tmp_path / "bench.json") == record
+
+
+def test_a_record_from_before_dynamic_kernels_still_reads() -> None:
+    record = read_record(RECORDED)
+    (batch,) = record.batches
+    assert batch.dense is not None
+    assert batch.speedup is not None
+    assert batch.speedup.value == pytest.approx(batch.dense.median_ms / batch.own.median_ms, rel=0.1)
+    assert (record.model.dynamic, batch.generation) == (("positions",), None)
+
+
+@pytest.mark.parametrize(
+    ("width", "shown", "dropped"), [(120, "p99", "none"), (80, "p90", "p99"), (64, "median", "p90")]
+)
+def test_the_tables_drop_columns_before_they_cut_words(width: int, shown: str, dropped: str) -> None:
+    console = Console(width=width, record=True, file=io.StringIO())
+    print_summary(read_record(RECORDED), console)
+    text = console.export_text()
+    assert "…" not in text
+    assert "sparse, blobs" in text
+    assert "1.46× (1.39–1.49)" in text
+    assert (shown in text, dropped in text) == (True, False)
 
 
 def test_the_masks_are_the_networks_own(handmade: Handmade, path: Path) -> None:
@@ -191,7 +250,7 @@ def test_a_fixed_batch_puts_other_sizes_on_record_as_not_run() -> None:
 
 
 def test_a_model_without_gates_has_nothing_to_compare(model: onnx.ModelProto) -> None:
-    with pytest.raises(Dyn2trtError, match="no gated blocks"):
+    with pytest.raises(Dyn2trtError, match=r"no gated blocks .* and no dynamic kernels"):
         graphs_of(dense_twin(model))
 
 

@@ -325,7 +325,7 @@ def test_plans_that_are_missing_are_built_for_the_batches_asked_for(
     import onnx
     from handmade_model import Handmade
 
-    from dyn2trt.bench.measure import BenchOptions
+    from dyn2trt.bench.options import BenchOptions
     from dyn2trt.bench.plans import with_plans
     from dyn2trt.build.passport import read_passport
     from dyn2trt.ops.bodies import attach_bodies
@@ -333,13 +333,13 @@ def test_plans_that_are_missing_are_built_for_the_batches_asked_for(
     monkeypatch.setattr(tensorrt_session, "import_pycuda", lambda: None)
     path = tmp_path / "model.onnx"
     onnx.save(attach_bodies(Handmade().proto()), path)
-    given = {"sparse": tmp_path / "own.plan", "dense": None, "forced": None}
+    given = {"own": tmp_path / "own.plan", "dense": None, "forced": None}
     lines: list[str] = []
     options = with_plans(
         BenchOptions(batch_sizes=(1, 4), ratios=()), path, given, tmp_path / "plans", (12, 10), lines.append
     )
     plans = dict(options.plans)
-    assert plans == {"sparse": tmp_path / "own.plan", "dense": tmp_path / "plans" / "dense.plan"}
+    assert plans == {"own": tmp_path / "own.plan", "dense": tmp_path / "plans" / "dense.plan"}
     assert lines == ["building the dense plan"]
     profile = read_passport(plans["dense"]).profiles["x"]
     assert (profile.min, profile.opt, profile.max) == ((1, 3, 12, 10), (4, 3, 12, 10), (4, 3, 12, 10))

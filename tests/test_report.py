@@ -65,7 +65,7 @@ def record(slope: float = 1.2) -> Record:
     batch = Batch(
         batch=1,
         dense=latency(10),
-        sparse=own,
+        own=own,
         speedup=own_speedup,
         verdict=verdict(own_speedup),
         sweep=sweep,
@@ -86,7 +86,7 @@ def record(slope: float = 1.2) -> Record:
         activity=activity,
         batches=(batch,),
         blocks=(BlockTiming("stage.0", "GatedInvertedResidual", 0.4, latency(2), latency(1), Interval(2, 1.9, 2.1)),),
-        memory=(Memory("dense", 2**26, 2**25, None, None), Memory("sparse", 2**27, 2**25, None, None)),
+        memory=(Memory("dense", 2**26, 2**25, None, None), Memory("own", 2**27, 2**25, None, None)),
         not_run=(NotRun("batch 8", "the model has a fixed batch of 1"),),
     )
 

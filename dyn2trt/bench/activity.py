@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dyn2trt.bench.record import Activity, BlockActivity
-from dyn2trt.export.metadata import MASK_PREFIX, Block
+from dyn2trt.export.metadata import COEFFICIENTS_PREFIX, MASK_PREFIX, Block
 from dyn2trt.files import replacing
 
 Mask = npt.NDArray[np.bool_]
@@ -41,10 +41,20 @@ def summarise_activity(blocks: Sequence[Block], masks: Sequence[Mask]) -> Activi
     )
 
 
-def write_activity(path: str | os.PathLike[str], pictures: npt.NDArray[np.uint8], masks: Sequence[Mask]) -> None:
-    """Write what a report's pictures are made of, a .npz with ``images`` uint8 [K, H, W, 3] and ``mask0``, ..."""
+def write_activity(
+    path: str | os.PathLike[str],
+    pictures: npt.NDArray[np.uint8],
+    masks: Sequence[Mask],
+    coefficients: Sequence[npt.NDArray[np.float32]] = (),
+) -> None:
+    """Write what a report's pictures are made of.
+
+    A .npz with ``images`` uint8 [K, H, W, 3]; ``mask0``, ... bool [K, 1, Ho, Wo] of the gated blocks; and
+    ``coefficients0``, ... float32 [K, size] of the predictors of dynamic kernels.
+    """
     with replacing(path) as temporary:
         named: dict[str, Any] = {f"{MASK_PREFIX}{i}": mask for i, mask in enumerate(masks)}
+        named |= {f"{COEFFICIENTS_PREFIX}{i}": values for i, values in enumerate(coefficients)}
         np.savez_compressed(temporary, allow_pickle=False, images=pictures, **named)
 
 

@@ -17,8 +17,9 @@ from dyn2trt.bench.onnxruntime_session import OnnxRuntimeSession, import_onnxrun
 from dyn2trt.bench.record import Memory, Mode
 from dyn2trt.errors import Dyn2trtError
 
-DENSE, SPARSE, FORCED = "dense", "sparse", "forced"
-"""Roles of the three graphs: the dense twin, the network itself, and the one with overruled gates."""
+OWN, DENSE, FORCED, STATIC = "own", "dense", "forced", "static"
+"""Roles of the graphs: the network itself; its dense twin, and itself with overruled gates, where it has gates; its
+twin with fixed kernels, where it has dynamic ones."""
 
 Feed = Mapping[str, npt.NDArray[Any]]
 
@@ -124,7 +125,7 @@ class TensorRtBackend:
     def why_not(self, role: str) -> str | None:
         if role in self.plans:
             return None
-        option = {DENSE: "--dense-plan", SPARSE: "--plan", FORCED: "--forced-plan"}[role]
+        option = {OWN: "--plan", DENSE: "--dense-plan", FORCED: "--forced-plan", STATIC: "--static-plan"}[role]
         return f"there is no plan of the {role} graph; pass {option}"
 
     def memory(self, role: str, x: npt.NDArray[np.float32]) -> Memory:

@@ -1,21 +1,20 @@
-"""The contenders of one interleaved run: the dense network, the sparse one on its own, and the sweep's points."""
+"""The contenders of one interleaved run: the network on its own, its twins, and the sweep's points."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
+from dyn2trt.bench.gate_masks import Masks
 from dyn2trt.bench.interleave import Contender
-from dyn2trt.bench.masks import PATTERNS, to_logits
+from dyn2trt.bench.masks import to_logits
 from dyn2trt.export.metadata import INPUT
 from dyn2trt.export.surgery.overruled import PREFIX
 
 Feed = Mapping[str, npt.NDArray[Any]]
-Masks = list[npt.NDArray[np.bool_]]
-"""One mask [N, 1, Ho, Wo] a gated block, in execution order."""
 
 
 class Timed(Protocol):
@@ -44,16 +43,6 @@ def forced(session: Timed, batches: Sequence[npt.NDArray[np.float32]], masks: Se
         return session.time({INPUT: batches[i % len(batches)], **logits})
 
     return run
-
-
-def mask_sets(
-    pattern: str, ratio: float, grids: Sequence[tuple[int, int]], batch: int, count: int, seed: int
-) -> list[Masks]:
-    """``count`` sets of masks, one mask a grid each; the same arguments give the same masks."""
-    draw: Callable[..., npt.NDArray[np.bool_]] = PATTERNS[pattern]
-    rng = np.random.default_rng([seed, list(PATTERNS).index(pattern), round(ratio * 1e6), batch])
-    # Where every site or none is active, all sets are the same.
-    return [[draw((batch, *grid), ratio, rng) for grid in grids] for _ in range(count if 0 < ratio < 1 else 1)]
 
 
 def point_name(pattern: str, ratio: float) -> str:

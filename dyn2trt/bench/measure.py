@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -14,23 +13,21 @@ import onnx
 
 from dyn2trt import __version__
 from dyn2trt.bench.activity import summarise_activity
-from dyn2trt.bench.backends import DENSE, FORCED, SPARSE, Backend, OnnxRuntimeBackend, TensorRtBackend
-from dyn2trt.bench.break_even import break_even, verdict
-from dyn2trt.bench.contenders import batches_of, forced, mask_sets, natural, point_name
+from dyn2trt.bench.backends import DENSE, FORCED, OWN, STATIC, Backend, OnnxRuntimeBackend, TensorRtBackend
+from dyn2trt.bench.batch import measure_batch
+from dyn2trt.bench.contenders import batches_of
 from dyn2trt.bench.environment import examine_environment, usable_cores
-from dyn2trt.bench.interleave import Budget, Contender, interleave
-from dyn2trt.bench.latency import MIN_ROUNDS, speedup, summarise
-from dyn2trt.bench.masks import PATTERNS
+from dyn2trt.bench.interleave import Budget
 from dyn2trt.bench.onnxruntime_session import OnnxRuntimeSession
+from dyn2trt.bench.options import BenchOptions
 from dyn2trt.bench.per_block import time_blocks
-from dyn2trt.bench.record import Activity, Batch, BlockTiming, Memory, Model, NotRun, Record, Settings, SweepPoint
+from dyn2trt.bench.record import BlockTiming, Memory, Model, NotRun, Record, Settings
 from dyn2trt.errors import Dyn2trtError, MissingDependency
+from dyn2trt.export.dynamic import dynamic_parts
 from dyn2trt.export.metadata import INPUT, MASK_PREFIX, ExportMetadata, load_model, read_metadata
-from dyn2trt.export.surgery import dense_twin, with_mask_outputs
+from dyn2trt.export.surgery import dense_twin, static_twin, with_coefficient_outputs, with_mask_outputs
 from dyn2trt.export.surgery.overruled import with_overruled_gates
 from dyn2trt.files import sha256
-
-RATIOS = (0.0625, 0.125, 0.25, 0.375, 0.5, 0.75, 1.0)
 
 
 @dataclass(frozen=True)
@@ -40,59 +37,28 @@ class Measurement:
     record: Record
     masks: tuple[npt.NDArray[np.bool_], ...]
     """The model's own decisions on the images, bool [K, 1, Ho, Wo] a gated block; empty without ONNX Runtime."""
-
-
-@dataclass(frozen=True)
-class BenchOptions:
-    """What to measure and how."""
-
-    backend: Literal["onnxruntime", "tensorrt"] = "onnxruntime"
-    batch_sizes: tuple[int, ...] = ()
-    """Empty: the batch that the model was exported at."""
-    ratios: tuple[float, ...] = RATIOS
-    """Active ratios of the sweep; empty for none."""
-    patterns: tuple[str, ...] = tuple(PATTERNS)
-    masks_per_ratio: int = 4
-    budget: Budget = field(default_factory=Budget)
-    """Of one batch size; the blocks of ``per_block`` share one more among them."""
-    threads: int | None = None
-    """Intra-op threads of ONNX Runtime; None: every core this process may use."""
-    seed: int = 0
-    per_block: bool = False
-    memory: bool = True
-    plans: tuple[tuple[str, Path], ...] = ()
-    """(role, plan) for TensorRT."""
-    cuda_graphs: bool = True
-    transfers: bool = False
-
-    def __post_init__(self) -> None:
-        if bad := [r for r in self.ratios if not 0 <= r <= 1]:
-            raise Dyn2trtError(f"active ratios lie between 0 and 1, not {', '.join(f'{r:g}' for r in bad)}")
-        if unknown := [p for p in self.patterns if p not in PATTERNS]:
-            raise Dyn2trtError(f"mask patterns are {', '.join(PATTERNS)}, not {', '.join(unknown)}")
-        if bad_sizes := [b for b in self.batch_sizes if b < 1]:
-            raise Dyn2trtError(f"batch sizes are at least 1, not {', '.join(map(str, bad_sizes))}")
-        if self.budget.min_rounds < MIN_ROUNDS:
-            raise Dyn2trtError(
-                f"a 95 % interval needs at least {MIN_ROUNDS} rounds, not {self.budget.min_rounds}; raise --iterations"
-            )
-        if self.threads is not None and self.threads < 1:
-            raise Dyn2trtError(f"at least one thread is needed, not {self.threads}")
+    coefficients: tuple[npt.NDArray[np.float32], ...] = ()
+    """What it predicts for its dynamic kernels, float32 [K, size] a predictor; empty without ONNX Runtime."""
 
 
 def graphs_of(model: onnx.ModelProto) -> dict[str, onnx.ModelProto]:
-    """The three graphs that a benchmark runs, by role.
+    """The graphs that a benchmark runs, by role: the model and the twins that what is dynamic in it calls for.
 
     Raises:
-        Dyn2trtError: the model was not exported by dyn2trt, or has no gates.
+        Dyn2trtError: the model was not exported by dyn2trt, or nothing in it is dynamic.
     """
     metadata = read_metadata(model)
-    if not metadata.blocks:
+    graphs = {OWN: model}
+    if metadata.blocks:
+        graphs |= {DENSE: dense_twin(model), FORCED: with_overruled_gates(model)}
+    if metadata.kernels:
+        graphs[STATIC] = static_twin(model)
+    if len(graphs) == 1:
         raise Dyn2trtError(
-            f"the model has no gated blocks (exported with --ops {metadata.ops}), so there is nothing to compare with "
-            "its dense twin; export it with --ops composite"
+            f"the model has no gated blocks (exported with --ops {metadata.ops}) and no dynamic kernels, so there is "
+            "no twin to compare it with; export a gated network with --ops composite"
         )
-    return {DENSE: dense_twin(model), SPARSE: model, FORCED: with_overruled_gates(model)}
+    return graphs
 
 
 def measure(
@@ -118,23 +84,27 @@ def measure(
     environment = examine_environment()
     threads = options.threads or usable_cores()
     not_run: list[NotRun] = []
-    activity, masks = _activity(model, metadata, images, threads, not_run)
+    masks, coefficients = _decisions(model, metadata, images, threads, not_run)
     backend: Backend = (
         OnnxRuntimeBackend(graphs, threads)
         if options.backend == "onnxruntime"
         else TensorRtBackend(dict(options.plans), options.cuda_graphs, options.transfers)
     )
     with backend:
-        if why := backend.why_not(DENSE) or backend.why_not(SPARSE):
-            raise Dyn2trtError(f"no comparison without both networks: {why}")
+        for role in graphs:
+            if role != FORCED and (why := backend.why_not(role)):
+                raise Dyn2trtError(f"no comparison without every network: {why}")
         sizes, not_served = served_batches(metadata, options)
         not_run.extend(not_served)
         grids = [(int(mask.shape[2]), int(mask.shape[3])) for mask in masks] or [b.grid for b in metadata.blocks]
-        batches = tuple(_batch(size, backend, images, grids, options, not_run, progress) for size in sizes)
+        twins = [role for role in (DENSE, STATIC) if role in graphs]
+        batches = tuple(
+            measure_batch(size, backend, images, twins, metadata, grids, options, not_run, progress) for size in sizes
+        )
         memory: list[Memory] = []
         if options.memory:
             progress("memory")
-            memory = [backend.memory(role, batches_of(images, sizes[0])[0]) for role in (DENSE, SPARSE)]
+            memory = [backend.memory(role, batches_of(images, sizes[0])[0]) for role in (*twins, OWN)]
         blocks = _blocks(model, images[:1], masks, metadata, threads, options, not_run, progress)
         mode = backend.mode
     record = Record(
@@ -148,6 +118,7 @@ def measure(
             metadata.precision,
             metadata.ops,
             (*metadata.input_shape[:2], *images.shape[2:]),
+            dynamic_parts(metadata),
         ),
         mode=mode,
         environment=environment,
@@ -160,33 +131,34 @@ def measure(
             seconds=options.budget.seconds,
             masks_per_ratio=options.masks_per_ratio,
         ),
-        activity=activity,
+        activity=summarise_activity(metadata.blocks, masks) if masks else None,
         batches=batches,
         blocks=tuple(blocks),
         memory=tuple(memory),
         not_run=tuple(not_run),
     )
-    return Measurement(record, tuple(masks))
+    return Measurement(record, tuple(masks), tuple(coefficients))
 
 
-def _activity(
+def _decisions(
     model: onnx.ModelProto,
     metadata: ExportMetadata,
     images: npt.NDArray[np.float32],
     threads: int,
     not_run: list[NotRun],
-) -> tuple[Activity | None, list[npt.NDArray[np.bool_]]]:
-    """The model's own activity and masks, by ONNX Runtime on the CPU whatever the backend measured."""
-    names = [f"{MASK_PREFIX}{i}" for i in range(len(metadata.blocks))]
+) -> tuple[list[npt.NDArray[np.bool_]], list[npt.NDArray[np.float32]]]:
+    """The model's own masks and coefficients, by ONNX Runtime on the CPU whatever the backend measured."""
+    gates = [f"{MASK_PREFIX}{i}" for i in range(len(metadata.blocks))]
+    predictors = [predictor.coefficients for predictor in metadata.kernels]
     try:
-        session = OnnxRuntimeSession(with_mask_outputs(model), threads)
+        session = OnnxRuntimeSession(with_coefficient_outputs(with_mask_outputs(model)), threads)
     except MissingDependency as reason:
-        not_run.append(NotRun("the model's own activity", str(reason)))
-        return None, []
+        not_run.append(NotRun("what the model decides on the images", str(reason)))
+        return [], []
     step = 1 if 0 in metadata.dynamic_axes else metadata.input_shape[0]
-    parts = [session.run({INPUT: batch}, names) for batch in batches_of(images, step)]
-    masks = [np.concatenate([part[name] for part in parts])[: len(images)] for name in names]
-    return summarise_activity(metadata.blocks, masks), masks
+    parts = [session.run({INPUT: batch}, gates + predictors) for batch in batches_of(images, step)]
+    found = {name: np.concatenate([part[name] for part in parts])[: len(images)] for name in gates + predictors}
+    return [found[name] for name in gates], [found[name] for name in predictors]
 
 
 def served_batches(metadata: ExportMetadata, options: BenchOptions) -> tuple[tuple[int, ...], list[NotRun]]:
@@ -205,55 +177,6 @@ def served_batches(metadata: ExportMetadata, options: BenchOptions) -> tuple[tup
     return (exported,), [NotRun(f"batch {size}", why) for size in wanted if size != exported]
 
 
-def _batch(
-    size: int,
-    backend: Backend,
-    images: npt.NDArray[np.float32],
-    grids: Sequence[tuple[int, int]],
-    options: BenchOptions,
-    not_run: list[NotRun],
-    progress: Callable[[str], None],
-) -> Batch:
-    batches = batches_of(images, size)
-    contenders: dict[str, Contender] = {role: natural(backend.session(role, size), batches) for role in (DENSE, SPARSE)}
-    points = [(pattern, ratio) for pattern in options.patterns for ratio in sorted(set(options.ratios))]
-    if points and (why := backend.why_not(FORCED)):
-        not_run.append(NotRun(f"sweep of active ratios, batch {size}", why))
-        points = []
-    for pattern, ratio in points:
-        masks = mask_sets(pattern, ratio, grids, size, options.masks_per_ratio, options.seed)
-        contenders[point_name(pattern, ratio)] = forced(backend.session(FORCED, size), batches, masks)
-    progress(f"batch {size}: warming up {len(contenders)} contenders")
-    times = interleave(
-        contenders,
-        options.budget,
-        options.seed,
-        lambda rounds: progress(f"batch {size}: {rounds} rounds of {len(contenders)} runs"),
-    )
-    sweep = tuple(
-        SweepPoint(
-            pattern,
-            ratio,
-            summarise(times[point_name(pattern, ratio)], size),
-            speedup(times[DENSE], times[point_name(pattern, ratio)]),
-        )
-        for pattern, ratio in points
-    )
-    own = speedup(times[DENSE], times[SPARSE])
-    return Batch(
-        batch=size,
-        dense=summarise(times[DENSE], size),
-        sparse=summarise(times[SPARSE], size),
-        speedup=own,
-        verdict=verdict(own),
-        sweep=sweep,
-        break_even=tuple(
-            break_even(pattern, *zip(*((p.ratio, p.speedup) for p in sweep if p.pattern == pattern), strict=True))
-            for pattern in (options.patterns if sweep else ())
-        ),
-    )
-
-
 def _blocks(
     model: onnx.ModelProto,
     image: npt.NDArray[np.float32],
@@ -264,7 +187,7 @@ def _blocks(
     not_run: list[NotRun],
     progress: Callable[[str], None],
 ) -> list[BlockTiming]:
-    if not options.per_block:
+    if not options.per_block or not metadata.blocks:
         return []
     if options.backend != "onnxruntime":
         not_run.append(NotRun("times of single blocks", "they are measured with --backend onnxruntime only"))

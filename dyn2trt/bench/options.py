@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, get_args
 
 from dyn2trt.bench.interleave import Budget
+from dyn2trt.bench.latency import MIN_ROUNDS
 from dyn2trt.bench.masks import PATTERNS
-from dyn2trt.bench.measure import RATIOS, BenchOptions
 from dyn2trt.errors import Dyn2trtError
 from dyn2trt.export.metadata import ExportMetadata
 from dyn2trt.recipe import Recipe, load_recipe, parse_shape
 
 Backend = Literal["onnxruntime", "tensorrt"]
 NOISE = "noise:4"
+RATIOS = (0.0625, 0.125, 0.25, 0.375, 0.5, 0.75, 1.0)
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,44 @@ class Inputs:
     mean: Sequence[float] = (0.0, 0.0, 0.0)
     std: Sequence[float] = (1.0, 1.0, 1.0)
     seed: int = 0
+
+
+@dataclass(frozen=True)
+class BenchOptions:
+    """What to measure and how."""
+
+    backend: Backend = "onnxruntime"
+    batch_sizes: tuple[int, ...] = ()
+    """Empty: the batch that the model was exported at."""
+    ratios: tuple[float, ...] = RATIOS
+    """Active ratios of the sweep; empty for none."""
+    patterns: tuple[str, ...] = tuple(PATTERNS)
+    masks_per_ratio: int = 4
+    budget: Budget = field(default_factory=Budget)
+    """Of one batch size; the blocks of ``per_block`` share one more among them."""
+    threads: int | None = None
+    """Intra-op threads of ONNX Runtime; None: every core this process may use."""
+    seed: int = 0
+    per_block: bool = False
+    memory: bool = True
+    plans: tuple[tuple[str, Path], ...] = ()
+    """(role, plan) for TensorRT."""
+    cuda_graphs: bool = True
+    transfers: bool = False
+
+    def __post_init__(self) -> None:
+        if bad := [r for r in self.ratios if not 0 <= r <= 1]:
+            raise Dyn2trtError(f"active ratios lie between 0 and 1, not {', '.join(f'{r:g}' for r in bad)}")
+        if unknown := [p for p in self.patterns if p not in PATTERNS]:
+            raise Dyn2trtError(f"mask patterns are {', '.join(PATTERNS)}, not {', '.join(unknown)}")
+        if bad_sizes := [b for b in self.batch_sizes if b < 1]:
+            raise Dyn2trtError(f"batch sizes are at least 1, not {', '.join(map(str, bad_sizes))}")
+        if self.budget.min_rounds < MIN_ROUNDS:
+            raise Dyn2trtError(
+                f"a 95 % interval needs at least {MIN_ROUNDS} rounds, not {self.budget.min_rounds}; raise --iterations"
+            )
+        if self.threads is not None and self.threads < 1:
+            raise Dyn2trtError(f"at least one thread is needed, not {self.threads}")
 
 
 def inputs_of(

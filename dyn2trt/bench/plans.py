@@ -9,7 +9,8 @@ from pathlib import Path
 import onnx
 
 from dyn2trt.bench.backends import FORCED
-from dyn2trt.bench.measure import BenchOptions, graphs_of, served_batches
+from dyn2trt.bench.measure import graphs_of, served_batches
+from dyn2trt.bench.options import BenchOptions
 from dyn2trt.errors import Dyn2trtError
 from dyn2trt.export.metadata import load_model, read_metadata
 

@@ -6,10 +6,12 @@ import json
 import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import AliasChoices, Field, TypeAdapter, ValidationError
 
 from dyn2trt.bench.break_even import BreakEven, Verdict
+from dyn2trt.bench.generation import GenerationCost
 from dyn2trt.bench.latency import Interval, Latency
 from dyn2trt.errors import Dyn2trtError
 
@@ -28,6 +30,8 @@ class Model:
     ops: str
     input_shape: tuple[int, ...]
     """[N, 3, H, W]; the batches of `Record.batches` take N's place."""
+    dynamic: tuple[str, ...] = ("positions",)
+    """What it decides for every image: positions, layers or kernels (`dyn2trt.export.dynamic`)."""
 
 
 @dataclass(frozen=True)
@@ -107,7 +111,7 @@ class Activity:
 
 @dataclass(frozen=True)
 class SweepPoint:
-    """The sparse network with every gate forced to the same active ratio; the gates themselves still run."""
+    """The gated network with its gates forced to an active ratio; the gates themselves still run."""
 
     pattern: str
     ratio: float
@@ -117,17 +121,23 @@ class SweepPoint:
 
 @dataclass(frozen=True)
 class Batch:
-    """One batch size. All latencies come from one interleaved run."""
+    """One batch size: the network itself beside its twins. All latencies come from one interleaved run."""
 
     batch: int
-    dense: Latency
-    sparse: Latency
-    """At the model's own activity, its own gates deciding."""
-    speedup: Interval
-    """Dense over sparse latency."""
-    verdict: Verdict
-    sweep: tuple[SweepPoint, ...]
-    break_even: tuple[BreakEven, ...]
+    own: Annotated[Latency, Field(validation_alias=AliasChoices("own", "sparse"))]
+    """The network as it is, its own gates deciding and its own kernels made; older records call it ``sparse``."""
+    dense: Latency | None = None
+    """Of a gated network: the same without gates, every site computed."""
+    speedup: Interval | None = None
+    """Dense over own latency."""
+    verdict: Verdict | None = None
+    """Whether skipping pays."""
+    sweep: tuple[SweepPoint, ...] = ()
+    break_even: tuple[BreakEven, ...] = ()
+    static: Latency | None = None
+    """Of a network with dynamic kernels: the same with fixed kernels of the same widths."""
+    generation: GenerationCost | None = None
+    """What making kernels for every image costs against that."""
 
 
 @dataclass(frozen=True)
@@ -148,7 +158,7 @@ class Memory:
     """Bytes. ``None``: not measured on this backend."""
 
     name: str
-    """``dense`` or ``sparse``."""
+    """``dense``, ``static`` or ``own``, as the fields of `Batch`."""
     peak_rss: int | None
     """Peak resident memory of a fresh process that loads the model and runs it once."""
     runtime_rss: int | None

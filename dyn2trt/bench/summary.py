@@ -4,32 +4,32 @@ from __future__ import annotations
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Table
 
 from dyn2trt.bench.break_even import BreakEven
 from dyn2trt.bench.latency import Interval, Latency
-from dyn2trt.bench.record import Record
+from dyn2trt.bench.record import Batch, Record
+
+TIMES = ("median", "p90", "p99", "spread", "images/s")
+ESSENTIALS = (TIMES, ("median", "p90", "images/s"), ("median",))
+"""Columns of latency tables, and which of them stay where a terminal is too narrow; the record has them all."""
 
 
 def print_summary(record: Record, console: Console) -> None:
-    """Print latencies, break-even and verdict."""
+    """Print latencies, break-even, what generating kernels costs, and verdict."""
     for batch in record.batches:
-        table = _table(f"batch {batch.batch}, {batch.dense.samples} rounds, ms")
-        table.add_column("masks", no_wrap=True)
-        for heading in ("median", "p90", "p99", "spread", "images/s", "speed-up"):
-            table.add_column(heading, no_wrap=True, justify="right")
-        own = "" if record.activity is None else f" {record.activity.ratio:.1%}"
-        table.add_row("dense", *latency_cells(batch.dense), "")
-        table.add_row(f"own{own}", *latency_cells(batch.sparse), interval_cell(batch.speedup))
-        for point in batch.sweep:
-            cells = latency_cells(point.latency)
-            table.add_row(f"{point.pattern} {point.ratio:.1%}", *cells, interval_cell(point.speedup))
-        console.print(table)
+        tables = [_latencies(record, batch, columns) for columns in ESSENTIALS]
+        wide = console.options.update(max_width=10_000)
+        fitting = (table for table in tables if Measurement.get(console, wide, table).maximum <= console.width)
+        console.print(next(fitting, tables[-1]))
         for crossing in batch.break_even:
             console.print(f"Break-even with {crossing.pattern}: {break_even_text(crossing)}.", highlight=False)
-        console.print(batch.verdict.text, highlight=False)
+        for text in statements(batch):
+            console.print(text, highlight=False)
     if record.blocks:
         table = _table("blocks alone", "block", "active", "dense ms", "sparse ms", "speed-up")
+        table.columns[0].overflow = "fold"
         for block in record.blocks:
             table.add_row(
                 block.name,
@@ -43,8 +43,45 @@ def print_summary(record: Record, console: Console) -> None:
         console.print(f"Not run: {item.what}: {item.why}", highlight=False)
 
 
+def statements(batch: Batch) -> list[str]:
+    """What was found on a batch size, a sentence each."""
+    found = [] if batch.verdict is None else [batch.verdict.text]
+    return found if batch.generation is None else [*found, batch.generation.text]
+
+
+def latency_rows(record: Record, batch: Batch) -> list[tuple[str, str, Latency, Interval | None]]:
+    """Network, what of it is active, latency and speed-up over dense: the twins, the network itself, the sweep."""
+    rows: list[tuple[str, str, Latency, Interval | None]] = []
+    if batch.dense is not None:
+        rows.append(("dense", "all", batch.dense, None))
+    if batch.static is not None:
+        rows.append(("fixed kernels", "", batch.static, None))
+    gated = batch.dense is not None
+    active = "" if not gated else "own" if record.activity is None else f"{record.activity.ratio:.1%} (own)"
+    rows.append(("sparse" if gated else "dynamic kernels", active, batch.own, batch.speedup))
+    rows += [(f"sparse, {p.pattern}", f"{p.ratio:.1%}", p.latency, p.speedup) for p in batch.sweep]
+    return rows
+
+
+def _latencies(record: Record, batch: Batch, columns: tuple[str, ...]) -> Table:
+    rows = latency_rows(record, batch)
+    table = _table(f"batch {batch.batch}, {batch.own.samples} rounds, ms", "network", "active")
+    table.columns[0].overflow = "fold"
+    compared = any(gain is not None for *_, gain in rows)
+    for heading in (*columns, *(["speed-up"] if compared else [])):
+        table.add_column(heading, no_wrap=True, justify="right")
+    for name, active, latency, gain in rows:
+        cells = dict(zip(TIMES, latency_cells(latency), strict=True))
+        last = [] if not compared else [""] if gain is None else [interval_cell(gain)]
+        table.add_row(name, active, *(cells[column] for column in columns), *last)
+    return table
+
+
 def _table(title: str, *columns: str) -> Table:
-    return Table(*columns, title=title, box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    table = Table(title=title, box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    for index, heading in enumerate(columns):
+        table.add_column(heading, no_wrap=index > 0, justify="left" if index == 0 else "right")
+    return table
 
 
 def latency_cells(latency: Latency) -> tuple[str, ...]:

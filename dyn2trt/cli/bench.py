@@ -57,6 +57,9 @@ def bench(
     forced_plan: Annotated[
         Path | None, typer.Option(help="Plan of the model with overruled gates, for the sweep; built when left out.")
     ] = None,
+    static_plan: Annotated[
+        Path | None, typer.Option(help="Plan of its twin with fixed kernels; built when left out.")
+    ] = None,
     cuda_graphs: Annotated[
         bool, typer.Option("--cuda-graphs/--no-cuda-graphs", help="Replay a CUDA graph a run (TensorRT).")
     ] = True,
@@ -68,10 +71,12 @@ def bench(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")] = False,
 ) -> None:
-    """Measure a gated network against its own dense twin, in one interleaved run.
+    """Measure a dynamic network against its own static twin, in one interleaved run.
 
-    Latency (median, p90, p99, spread), throughput, memory; a sweep of forced active ratios; the break-even ratio; and
-    whether sparse is worth it at the model's own activity. The record holds all of it with the environment.
+    Latency (median, p90, p99, spread), throughput and memory. A gated network runs against itself without gates: a
+    sweep of forced active ratios, the break-even ratio, and whether skipping pays at the model's own activity. One
+    with dynamic kernels runs against itself with fixed kernels: what generating them costs. The record holds all of
+    it with the environment.
     """
     from rich.console import Console
 
@@ -110,13 +115,14 @@ def bench(
     console = Console(stderr=True)
     with console.status("starting") as status:
         if backend == "tensorrt":
-            given = {"sparse": plan, "dense": dense_plan, "forced": forced_plan}
+            given = {"own": plan, "dense": dense_plan, "forced": forced_plan, "static": static_plan}
             folder = output.with_name(f"{output.stem}-plans")
             options = with_plans(options, model, given, folder, size, status.update)
         measured = measure(model, x, options, images_spec=source.images, progress=status.update)
     write_text(output, measured.record.to_json() + "\n")
-    if save_activity is not None and measured.masks:
-        write_activity(save_activity, to_pictures(x, mean=source.mean, std=source.std), measured.masks)
+    if save_activity is not None and (measured.masks or measured.coefficients):
+        pictures = to_pictures(x, mean=source.mean, std=source.std)
+        write_activity(save_activity, pictures, measured.masks, measured.coefficients)
     if as_json:
         typer.echo(measured.record.to_json())
     else:

@@ -185,7 +185,7 @@ def _bench(recipe: Recipe, folder: RunFolder, backend: str, record: Path, progre
     x = load_inputs(data.images, (None, 3, *size), mean=data.mean, std=data.std, seed=data.seed)
     if backend == "tensorrt":
         options = with_plans(
-            options, folder.model, {"sparse": folder.plan}, folder.path / "bench-plans", size, progress
+            options, folder.model, {"own": folder.plan}, folder.path / "bench-plans", size, progress
         )
     measured = measure(folder.model, x, options, images_spec=data.images, progress=progress)
     write_text(record, measured.record.to_json() + "\n")

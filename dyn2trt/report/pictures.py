@@ -1,12 +1,16 @@
-"""The pictures of a report: each input beside its computation heat map, and every block's mask."""
+"""The pictures of a report: each input with where it was computed, and every block's mask.
+
+Gates of positions make a heat map; gates of whole layers a strip, one cell a layer.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+import numpy.typing as npt
 
 from dyn2trt.bench.activity import executed_macs
 from dyn2trt.export.metadata import Block
@@ -33,12 +37,14 @@ class Picture:
     """From 1."""
     photograph: bytes
     """JPEG."""
-    heat: bytes
-    """JPEG."""
+    heat: bytes | None
+    """JPEG; None where no gate decides on positions."""
     most: float
     """Highest value of the heat map, as a share of what it is where every block is active."""
     mean: float
     """Its average, likewise."""
+    layers: tuple[bool, ...]
+    """Which layers ran, of those whose gate decides on the whole layer."""
     work: float | None
     """Share of the gated multiply-accumulates that the gates ask for, halo included."""
     masks: tuple[MaskPicture, ...]
@@ -46,12 +52,13 @@ class Picture:
 
 @dataclass(frozen=True)
 class Gallery:
+    title: str
     pictures: tuple[Picture, ...]
     left_out: int
     """Images beyond the limit."""
     low: str
     high: str
-    """What the two ends of the colour bar mean."""
+    """What the two ends of the colour bar mean; empty without heat maps."""
     caption: str
 
 
@@ -60,43 +67,68 @@ def gallery(activity: Activity, blocks: Sequence[Block], weight: Weight = "block
 
     Args:
         blocks: of the model, in execution order; empty when its metadata are not there, and then ``weight`` is
-            "blocks" in any case.
+            "blocks" in any case, and every gate is taken to decide on positions.
         weight: whether the heat counts the blocks that were active at a position, or their multiply-accumulates.
     """
-    size = (int(activity.images.shape[1]), int(activity.images.shape[2]))
     count = len(activity.masks)
     known = len(blocks) == count
+    whole = [known and blocks[i].gate == "layer" for i in range(count)]
+    size = (int(activity.images.shape[1]), int(activity.images.shape[2]))
     weights = None
-    caption = f"How many of the {count} gated blocks are active at each position, as their gates decide."
     if weight == "macs" and known:
         # Per pixel of the image: a site of a coarse grid covers many.
-        weights = [block.macs_per_active_site * np.prod(block.grid) / np.prod(size) for block in blocks]
-        caption = f"Multiply-accumulates of the {count} gated blocks' active sites at each position."
+        weights = [float(block.macs_per_active_site * np.prod(block.grid) / np.prod(size)) for block in blocks]
     names = [block.name for block in blocks] if known else [f"gate {i}" for i in range(count)]
     work = _work(activity, blocks) if known else None
     shown = range(min(limit, len(activity.images)))
     photographs = [enlarged(activity.images[i]) for i in shown]
-    heats = [heat_map(activity.masks, i, photographs[i].shape[:2], weights) for i in shown]
+    spread = [i for i in range(count) if not whole[i]]
+    masks = [activity.masks[i] for i in spread]
+    chosen = None if weights is None else [weights[i] for i in spread]
+    heats = [heat_map(masks, i, photographs[i].shape[:2], chosen) for i in shown] if spread else []
     # One scale for all pictures, up to what occurs: few networks use all blocks anywhere.
     top = max((float(heat.values.max()) for heat in heats), default=0.0)
     pictures = tuple(
         Picture(
             number=i + 1,
             photograph=as_jpeg(photographs[i]),
-            heat=as_jpeg(overlay(photographs[i], heats[i], top)),
-            most=float(heats[i].values.max() / (heats[i].full or 1.0)),
-            mean=float(heats[i].values.mean() / (heats[i].full or 1.0)),
+            heat=as_jpeg(overlay(photographs[i], heats[i], top)) if heats else None,
+            most=float(heats[i].values.max() / (heats[i].full or 1.0)) if heats else 0.0,
+            mean=float(heats[i].values.mean() / (heats[i].full or 1.0)) if heats else 0.0,
+            layers=tuple(bool(activity.masks[j][i].any()) for j in range(count) if whole[j]),
             work=None if work is None else float(work[i]),
-            masks=tuple(
-                MaskPicture(name, mask_png(mask[i, 0]), float(mask[i].mean()))
-                for name, mask in zip(names, activity.masks, strict=True)
-            ),
+            masks=tuple(_mask(names[j], activity.masks[j][i, 0]) for j in spread),
         )
         for i in shown
     )
     full = heats[0].full if heats else 1.0
-    high = f"{top:.0f} of {count} blocks" if weights is None else f"{top / (full or 1.0):.0%} of the work"
-    return Gallery(pictures, len(activity.images) - len(pictures), "0", high, caption)
+    things = "units" if known and any(block.gate == "halting" for block in blocks) else "blocks"
+    high = f"{top:.0f} of {len(spread)} {things}" if weights is None else f"{top / (full or 1.0):.0%} of the work"
+    return Gallery(
+        title="Where it computes" if spread else "Which layers run",
+        pictures=pictures,
+        left_out=len(activity.images) - len(pictures),
+        low="0" if spread else "",
+        high=high if spread else "",
+        caption=" ".join(_captions(blocks if known else (), len(spread), sum(whole), weighed=weights is not None)),
+    )
+
+
+def _mask(block: str, mask: npt.NDArray[np.bool_]) -> MaskPicture:
+    return MaskPicture(block, mask_png(mask), float(mask.mean()))
+
+
+def _captions(blocks: Sequence[Block], positions: int, layers: int, *, weighed: bool) -> Iterator[str]:
+    """What the heat maps and strips show, a sentence each."""
+    halting = sum(block.gate == "halting" for block in blocks)
+    if positions and weighed:
+        yield f"Multiply-accumulates of the {positions} gated blocks' active sites at each position."
+    elif positions and halting == positions:
+        yield f"How many of the {positions} units ran at each position before it halted (the ponder map)."
+    elif positions:
+        yield f"How many of the {positions} gated blocks are active at each position, as their gates decide."
+    if layers:
+        yield f"A cell for each of the {layers} gated layers, filled where it runs; the others are skipped."
 
 
 def _work(activity: Activity, blocks: Sequence[Block]) -> np.ndarray:

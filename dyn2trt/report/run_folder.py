@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from dyn2trt.bench.record import NotRun, Record, read_record
 from dyn2trt.errors import Dyn2trtError
-from dyn2trt.export.metadata import MASK_PREFIX, ExportMetadata, parse_metadata, read_metadata
+from dyn2trt.export.metadata import COEFFICIENTS_PREFIX, MASK_PREFIX, ExportMetadata, parse_metadata, read_metadata
 
 COMPARISON_FORMAT = 1
 """Of `dyn2trt.compare.result.Comparison`."""
@@ -23,10 +23,15 @@ COMPARISON_FORMAT = 1
 
 @dataclass(frozen=True)
 class Activity:
-    """Masks bool [K, 1, Ho, Wo], one a gated block in execution order, of images uint8 [K, H, W, 3]."""
+    """What a network decided on images uint8 [K, H, W, 3].
+
+    Masks bool [K, 1, Ho, Wo], one a gated block, and coefficients float [K, size], one array a predictor of dynamic
+    kernels; both in execution order.
+    """
 
     images: npt.NDArray[np.uint8]
     masks: tuple[npt.NDArray[np.bool_], ...]
+    coefficients: tuple[npt.NDArray[np.float32], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -88,16 +93,22 @@ def _activity(file: Path) -> Activity | None:
     try:
         with np.load(file, allow_pickle=False) as arrays:
             images = arrays["images"]
-            count = sum(name.startswith(MASK_PREFIX) for name in arrays.files)
-            masks = tuple(arrays[f"{MASK_PREFIX}{i}"].astype(np.bool_) for i in range(count))
+            masks = tuple(array.astype(np.bool_) for array in _numbered(arrays, MASK_PREFIX))
+            coefficients = tuple(_numbered(arrays, COEFFICIENTS_PREFIX))
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise Dyn2trtError(f"cannot read {file}: {error}; write it again with dyn2trt bench") from error
     if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] != 3:
         raise Dyn2trtError(f"{file} holds images {images.dtype} {list(images.shape)}, expected uint8 [K, H, W, 3]")
-    if counts := {len(mask) for mask in masks} - {len(images)}:
-        came = ", ".join(map(str, sorted(counts)))
-        raise Dyn2trtError(f"{file} holds masks of {came} images, but {len(images)} pictures; write it again")
-    return Activity(images, masks)
+    for what, decisions in (("masks", masks), ("coefficients", coefficients)):
+        if counts := {len(decision) for decision in decisions} - {len(images)}:
+            came = ", ".join(map(str, sorted(counts)))
+            raise Dyn2trtError(f"{file} holds {what} of {came} images, but {len(images)} pictures; write it again")
+    return Activity(images, masks, coefficients)
+
+
+def _numbered(arrays: Mapping[str, npt.NDArray[Any]], prefix: str) -> list[npt.NDArray[Any]]:
+    count = sum(name.startswith(prefix) for name in arrays)
+    return [arrays[f"{prefix}{i}"] for i in range(count)]
 
 
 def _metadata(path: Path) -> ExportMetadata | None:
@@ -111,6 +122,6 @@ def _metadata(path: Path) -> ExportMetadata | None:
             metadata = read_metadata(file)
         except Dyn2trtError:
             continue
-        if metadata.blocks:
+        if metadata.blocks or metadata.kernels:
             return metadata
     return None

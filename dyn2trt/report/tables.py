@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from dyn2trt.bench.record import Batch, Environment, Record
-from dyn2trt.bench.summary import break_even_text, interval_cell, latency_cells, milliseconds
+from dyn2trt.bench.record import Activity, Batch, Environment, Record
+from dyn2trt.bench.summary import break_even_text, interval_cell, latency_cells, latency_rows, milliseconds
+from dyn2trt.report.kernels import Spread
 
 
 @dataclass(frozen=True)
@@ -25,17 +26,16 @@ class Table:
 
 
 def latency_table(record: Record, batch: Batch) -> Table:
-    own = "own" if record.activity is None else f"{record.activity.ratio:.1%} (own)"
-    rows = [
-        ("dense", "all", *latency_cells(batch.dense), ""),
-        ("sparse", own, *latency_cells(batch.sparse), interval_cell(batch.speedup)),
-        *(
-            (f"sparse, {p.pattern}", f"{p.ratio:.1%}", *latency_cells(p.latency), interval_cell(p.speedup))
-            for p in batch.sweep
-        ),
-    ]
-    head = ("network", "active", "median ms", "p90 ms", "p99 ms", "spread ms", "images/s", "speed-up (95 % interval)")
-    return Table(f"Batch {batch.batch}, {batch.dense.samples} interleaved rounds", head, tuple(rows))
+    rows = latency_rows(record, batch)
+    head = ("median ms", "p90 ms", "p99 ms", "spread ms", "images/s")
+    caption = f"Batch {batch.batch}, {batch.own.samples} interleaved rounds"
+    if batch.dense is None:
+        return Table(caption, ("network", *head), tuple((name, *latency_cells(it)) for name, _, it, _ in rows))
+    cells = tuple(
+        (name, active, *latency_cells(latency), "" if gain is None else interval_cell(gain))
+        for name, active, latency, gain in rows
+    )
+    return Table(caption, ("network", "active", *head, "speed-up (95 % interval)"), cells)
 
 
 def break_even_table(batch: Batch) -> Table:
@@ -59,8 +59,7 @@ def block_table(record: Record) -> Table:
     return Table("Each gated block alone, with its gate, on the first image", head, rows, text=2)
 
 
-def activity_table(record: Record) -> Table:
-    assert record.activity is not None
+def activity_table(activity: Activity) -> Table:
     rows = tuple(
         (
             block.name,
@@ -70,10 +69,32 @@ def activity_table(record: Record) -> Table:
             _count(block.macs_total),
             f"{block.mac_fraction:.1%}",
         )
-        for block in record.activity.blocks
+        for block in activity.blocks
     )
     head = ("block", "op", "grid", "active sites", "MACs when all active", "of them asked for")
-    return Table(f"Activity by block, average of {record.activity.images} images", head, rows, text=2)
+    return Table(f"Activity by block, average of {activity.images} images", head, rows, text=2)
+
+
+def coefficient_table(found: Sequence[Spread], images: int) -> Table:
+    rows = tuple(
+        (
+            spread.name,
+            "" if spread.convolutions is None else str(spread.convolutions),
+            f"{spread.size:,}",
+            *(f"{value:.3f}" for value in (spread.low, spread.median, spread.high, spread.between)),
+        )
+        for spread in found
+    )
+    head = (
+        "predictor",
+        "convolutions",
+        "coefficients",
+        "5th percentile",
+        "median",
+        "95th percentile",
+        "deviation between images",
+    )
+    return Table(f"Coefficients of dynamic kernels on {images} images", head, rows)
 
 
 def memory_table(record: Record) -> Table:
@@ -130,6 +151,24 @@ def gate_table(backend: Mapping[str, Any]) -> Table:
         "result",
     )
     return Table(f"Gate decisions, {backend['name']}", head, tuple(rows), failed=tuple(failed))
+
+
+def compared_coefficients(backend: Mapping[str, Any]) -> Table:
+    """Coefficients of one backend, a row a predictor of dynamic kernels."""
+    compared = backend["coefficients"]
+    rows = tuple(
+        (
+            one["predictor"],
+            f"{one['size']:,}",
+            _scientific(one["max_abs"]),
+            _scientific(one["tolerance"]),
+            "passed" if one["passed"] else "failed",
+        )
+        for one in compared
+    )
+    failed = tuple(index for index, one in enumerate(compared) if not one["passed"])
+    head = ("predictor", "coefficients", "largest difference", "allowed", "result")
+    return Table(f"Coefficients of dynamic kernels, {backend['name']}", head, rows, failed=failed)
 
 
 def output_table(backend: Mapping[str, Any]) -> Table:

@@ -5,27 +5,42 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from dyn2trt import __version__
-from dyn2trt.bench.record import NotRun, Record
+from dyn2trt.bench.activity import summarise_activity
+from dyn2trt.bench.record import Activity, Batch, NotRun, Record
+from dyn2trt.bench.summary import statements
+from dyn2trt.export.dynamic import describe_dynamic
+from dyn2trt.export.metadata import Block
 from dyn2trt.files import replacing, write_text
 from dyn2trt.heat import colour_bar
 from dyn2trt.report import tables
 from dyn2trt.report.encode import data_uri
-from dyn2trt.report.pictures import Gallery, Weight, gallery
-from dyn2trt.report.plots import Plot, activity_plot, latency_plot
+from dyn2trt.report.headline import backend_name, headline
+from dyn2trt.report.kernels import spreads
+from dyn2trt.report.pictures import Gallery, Picture, Weight, gallery
+from dyn2trt.report.plots import Plot, activity_plot, coefficient_plot, latency_plot, layers_plot
+from dyn2trt.report.run_folder import Activity as Decided
 from dyn2trt.report.run_folder import RunFolder, read_run_folder
 from dyn2trt.report.svg import DARK, LIGHT, for_file, for_page
 
 
 @dataclass(frozen=True)
+class Statement:
+    """What was found on one batch size of one benchmark. ``tone`` is ``yes`` or ``no`` for a verdict."""
+
+    where: str
+    text: str
+    tone: Literal["yes", "no", "plain"]
+
+
+@dataclass(frozen=True)
 class BatchView:
     batch: int
-    verdict: str
-    recommended: bool
+    statements: tuple[str, ...]
     plot: Plot | None
     latency: tables.Table
     break_even: tables.Table | None
@@ -48,15 +63,8 @@ class BackendView:
     causes: tuple[str, ...]
     notes: tuple[str, ...]
     outputs: tables.Table
-    gates: tables.Table
-
-
-@dataclass(frozen=True)
-class Fact:
-    """A headline figure."""
-
-    value: str
-    label: str
+    gates: tables.Table | None
+    coefficients: tables.Table | None
 
 
 def write_report(folder: Path, output: Path, *, weight: Weight = "blocks", pictures: int = 12) -> list[Path]:
@@ -77,7 +85,13 @@ def write_report(folder: Path, output: Path, *, weight: Weight = "blocks", pictu
         undefined=StrictUndefined,
     )
     environment.filters |= {"jpeg": lambda b: data_uri(b, "jpeg"), "png": lambda b: data_uri(b, "png")}
-    environment.globals |= {"for_page": for_page, "cell": _markdown_cell}
+    environment.globals |= {
+        "for_page": for_page,
+        "cell": _markdown_cell,
+        "caption": _caption,
+        "ran": lambda layers: ", ".join(str(i) for i, on in enumerate(layers, 1) if on) or "none",
+        "strip": lambda layers: "".join("■" if on else "□" for on in layers),
+    }
     write_text(output, environment.get_template("report.html.j2").render(view))
     markdown, figures = output.with_suffix(".md"), output.with_name(f"{output.stem}-figures")
     _write_figures(view, figures)
@@ -86,10 +100,12 @@ def write_report(folder: Path, output: Path, *, weight: Weight = "blocks", pictu
 
 
 def _view(run: RunFolder, weight: Weight, limit: int) -> dict[str, Any]:
-    measured = [record for record in run.benches if record.activity is not None]
-    activity = measured[0].activity if measured else None
     blocks = run.metadata.blocks if run.metadata is not None else ()
-    shown = gallery(run.activity, blocks, weight, limit) if run.activity is not None else None
+    decided = run.activity
+    shown = gallery(decided, blocks, weight, limit) if decided is not None and decided.masks else None
+    found = spreads(decided.coefficients, run.metadata.kernels if run.metadata else ()) if decided is not None else ()
+    activity = _activity(run)
+    layers = bool(blocks) and all(block.gate == "layer" for block in blocks)
     compared = run.comparison["backends"] if run.comparison is not None else []
     not_run = [
         *run.missing,
@@ -105,15 +121,17 @@ def _view(run: RunFolder, weight: Weight, limit: int) -> dict[str, Any]:
         "version": __version__,
         "title": _title(run),
         "subtitle": _subtitle(run),
-        "facts": _facts(run),
-        "verdicts": [
-            (f"{_backend(record)}, batch {batch.batch}", batch.verdict.text, batch.verdict.sparse_recommended)
-            for record in run.benches
-            for batch in record.batches
+        "facts": headline(run),
+        "dynamic": _dynamic(run),
+        "statements": [
+            statement for record in run.benches for batch in record.batches for statement in _statements(record, batch)
         ],
         "benches": [_bench(record, index) for index, record in enumerate(run.benches)],
-        "activity_plot": activity_plot(activity, "activity") if activity is not None else None,
-        "activity_table": tables.activity_table(measured[0]) if measured else None,
+        "activity_plot": activity_plot(activity, "activity", layers=layers) if activity is not None else None,
+        "activity_table": tables.activity_table(activity) if activity is not None else None,
+        "layers_plot": _layers_plot(decided, blocks) if decided is not None else None,
+        "coefficient_plot": coefficient_plot(found, "coefficients") if found else None,
+        "coefficient_table": tables.coefficient_table(found, len(decided.images)) if found and decided else None,
         "gallery": shown,
         "colour_bar": colour_bar(),
         "comparison": run.comparison,
@@ -124,6 +142,43 @@ def _view(run: RunFolder, weight: Weight, limit: int) -> dict[str, Any]:
     }
 
 
+def _activity(run: RunFolder) -> Activity | None:
+    """As a benchmark has summed it up; else of the masks themselves, where the model's metadata are there."""
+    for record in run.benches:
+        if record.activity is not None:
+            return record.activity
+    blocks, decided = run.metadata.blocks if run.metadata is not None else (), run.activity
+    if decided is None or not blocks or len(blocks) != len(decided.masks):
+        return None
+    return summarise_activity(blocks, decided.masks)
+
+
+def _layers_plot(decided: Decided, blocks: Sequence[Block]) -> Plot | None:
+    """How many layers an image runs, where gates decide on whole layers."""
+    masks = [mask for block, mask in zip(blocks, decided.masks, strict=False) if block.gate == "layer"]
+    if not masks:
+        return None
+    executed = [sum(bool(mask[i].any()) for mask in masks) for i in range(len(decided.images))]
+    return layers_plot(executed, len(masks), "layers")
+
+
+def _dynamic(run: RunFolder) -> str:
+    """What is decided for every image."""
+    if run.metadata is not None:
+        return describe_dynamic(run.metadata)
+    return ", ".join(run.benches[0].model.dynamic) if run.benches else ""
+
+
+def _statements(record: Record, batch: Batch) -> list[Statement]:
+    where = f"{backend_name(record)}, batch {batch.batch}"
+    found = []
+    if batch.verdict is not None:
+        found.append(Statement(where, batch.verdict.text, "yes" if batch.verdict.sparse_recommended else "no"))
+    if batch.generation is not None:
+        found.append(Statement(where, batch.generation.text, "plain"))
+    return found
+
+
 def _bench(record: Record, index: int) -> BenchView:
     batches = []
     for batch in record.batches:
@@ -131,15 +186,14 @@ def _bench(record: Record, index: int) -> BenchView:
         batches.append(
             BatchView(
                 batch=batch.batch,
-                verdict=batch.verdict.text,
-                recommended=batch.verdict.sparse_recommended,
+                statements=tuple(statements(batch)),
                 plot=latency_plot(batch, record.activity, name) if batch.sweep else None,
                 latency=tables.latency_table(record, batch),
                 break_even=tables.break_even_table(batch) if batch.break_even else None,
             )
         )
     return BenchView(
-        title=_backend(record),
+        title=backend_name(record),
         batches=tuple(batches),
         blocks=tables.block_table(record) if record.blocks else None,
         memory=tables.memory_table(record) if record.memory else None,
@@ -155,15 +209,9 @@ def _compared(backend: dict[str, Any]) -> BackendView:
         causes=tuple(cause["message"] for cause in backend["causes"]),
         notes=tuple(backend["notes"]),
         outputs=tables.output_table(backend),
-        gates=tables.gate_table(backend),
+        gates=tables.gate_table(backend) if backend["gates"] else None,
+        coefficients=tables.compared_coefficients(backend) if backend.get("coefficients") else None,
     )
-
-
-def _backend(record: Record) -> str:
-    names = {"onnxruntime": "ONNX Runtime", "tensorrt": "TensorRT"}
-    mode = record.mode
-    where = f"{mode.threads} threads" if mode.threads is not None else record.environment.gpu or "GPU"
-    return f"{names.get(mode.backend, mode.backend)}, {where}"
 
 
 def _title(run: RunFolder) -> str:
@@ -177,7 +225,6 @@ def _subtitle(run: RunFolder) -> str:
     if run.metadata is not None:
         parts += [f"{name} {value}" for name, value in run.metadata.options.items()]
         parts += ["×".join(map(str, run.metadata.input_shape)), run.metadata.precision]
-        parts.append(f"{len(run.metadata.blocks)} gated blocks")
         parts.append(run.metadata.checkpoint.name if run.metadata.checkpoint is not None else "random weights")
     elif run.benches:
         model = run.benches[0].model
@@ -185,32 +232,6 @@ def _subtitle(run: RunFolder) -> str:
     elif run.comparison is not None:
         parts.append(run.comparison["precision"])
     return ", ".join(parts)
-
-
-def _facts(run: RunFolder) -> list[Fact]:
-    """The first benchmark's first batch, the activity, and the comparison, each in one figure."""
-    facts = []
-    if run.benches:
-        record = run.benches[0]
-        batch = record.batches[0]
-        facts.append(Fact(f"{batch.speedup.value:.2f}×", f"as fast as dense with its own masks, {_backend(record)}"))
-        if batch.break_even:
-            first = batch.break_even[0]
-            value = f"{first.ratio:.0%}" if first.ratio is not None else "none"
-            meaning = {
-                "ratio": f"active sites at break-even, {first.pattern}",
-                "always": f"break-even: faster than dense at every ratio measured, {first.pattern}",
-                "never": f"break-even: slower than dense at every ratio measured, {first.pattern}",
-            }[first.outcome]
-            facts.append(Fact(value, meaning))
-        if record.activity is not None:
-            facts.append(Fact(f"{record.activity.ratio:.0%}", "active sites on the images, blocks weighted by work"))
-    ran = [b for b in (run.comparison or {}).get("backends", []) if not b["not_run"]]
-    if ran:
-        flipped = sum(gate["statistics"]["flipped"] for backend in ran for gate in backend["gates"])
-        sites = sum(gate["statistics"]["sites"] for backend in ran for gate in backend["gates"])
-        facts.append(Fact(f"{flipped:,}", f"of {sites:,} gate decisions differ from {run.comparison['reference']}"))  # type: ignore[index]
-    return facts
 
 
 def _no_gpu(benches: Sequence[Record]) -> list[NotRun]:
@@ -226,15 +247,25 @@ def _no_gpu(benches: Sequence[Record]) -> list[NotRun]:
 
 def _write_figures(view: dict[str, Any], folder: Path) -> None:
     plots: list[Plot] = [b.plot for bench in view["benches"] for b in bench.batches if b.plot is not None]
-    if view["activity_plot"] is not None:
-        plots.append(view["activity_plot"])
+    plots += [view[name] for name in ("layers_plot", "activity_plot", "coefficient_plot") if view[name] is not None]
     for plot in plots:
         write_text(folder / f"{plot.name}.svg", for_file(plot.wide))
     shown: Gallery | None = view["gallery"]
     for picture in shown.pictures if shown is not None else ():
         for name, data in ((f"input-{picture.number}", picture.photograph), (f"heat-{picture.number}", picture.heat)):
+            if data is None:
+                continue
             with replacing(folder / f"{name}.jpg") as temporary:
                 temporary.write_bytes(data)
+
+
+def _caption(picture: Picture) -> str:
+    parts = []
+    if picture.layers:
+        parts.append(f"{sum(picture.layers)} of {len(picture.layers)} layers run")
+    if picture.work is not None:
+        parts.append(f"{picture.work:.0%} of the gated work asked for")
+    return f"Input {picture.number}" + (f": {', '.join(parts)}" if parts else "")
 
 
 def _markdown_cell(text: str) -> str:

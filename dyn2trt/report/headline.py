@@ -1,0 +1,55 @@
+"""A report's headline figures."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from dyn2trt.bench.record import Record
+from dyn2trt.report.run_folder import RunFolder
+
+
+@dataclass(frozen=True)
+class Fact:
+    """A headline figure."""
+
+    value: str
+    label: str
+
+
+def headline(run: RunFolder) -> list[Fact]:
+    """The first benchmark's first batch, the activity, and the comparison, each in one figure."""
+    facts = []
+    if run.benches:
+        record = run.benches[0]
+        batch = record.batches[0]
+        if batch.speedup is not None:
+            label = f"as fast as dense with its own masks, {backend_name(record)}"
+            facts.append(Fact(f"{batch.speedup.value:.2f}×", label))
+        if batch.generation is not None:
+            label = f"of the latency is generating kernels, {backend_name(record)}"
+            facts.append(Fact(f"{batch.generation.share.value:.0%}", label))
+        if batch.break_even:
+            first = batch.break_even[0]
+            value = f"{first.ratio:.0%}" if first.ratio is not None else "none"
+            meaning = {
+                "ratio": f"active sites at break-even, {first.pattern}",
+                "always": f"break-even: faster than dense at every ratio measured, {first.pattern}",
+                "never": f"break-even: slower than dense at every ratio measured, {first.pattern}",
+            }[first.outcome]
+            facts.append(Fact(value, meaning))
+        if record.activity is not None:
+            facts.append(Fact(f"{record.activity.ratio:.0%}", "active sites on the images, blocks weighted by work"))
+    ran = [b for b in (run.comparison or {}).get("backends", []) if not b["not_run"]]
+    sites = sum(gate["statistics"]["sites"] for backend in ran for gate in backend["gates"])
+    if sites:
+        flipped = sum(gate["statistics"]["flipped"] for backend in ran for gate in backend["gates"])
+        facts.append(Fact(f"{flipped:,}", f"of {sites:,} gate decisions differ from {run.comparison['reference']}"))  # type: ignore[index]
+    return facts
+
+
+def backend_name(record: Record) -> str:
+    """Where a benchmark ran, in a few words."""
+    names = {"onnxruntime": "ONNX Runtime", "tensorrt": "TensorRT"}
+    mode = record.mode
+    where = f"{mode.threads} threads" if mode.threads is not None else record.environment.gpu or "GPU"
+    return f"{names.get(mode.backend, mode.backend)}, {where}"
