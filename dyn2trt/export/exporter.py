@@ -16,6 +16,8 @@ from dyn2trt.blocks import set_execution
 from dyn2trt.blocks.fold import fold_batchnorm
 from dyn2trt.blocks.precision import to_precision
 from dyn2trt.errors import Dyn2trtError
+from dyn2trt.export.kernels.expand import expand_kernels
+from dyn2trt.export.kernels.placeholders import put_placeholders
 from dyn2trt.export.metadata import Block, Checkpoint, ExportMetadata, Ops, Precision, read_metadata, write_metadata
 from dyn2trt.export.naming import apply_names
 from dyn2trt.export.surgery import dense_twin, inline_composites, with_mask_outputs
@@ -52,30 +54,30 @@ def export_network(
         input_shape: [N, C, H, W].
         path: the file to write, whole or not at all.
         ops: ``composite``: one node a block; ``primitive``: blocks written out in MaskGather, SparseConv and
-            MaskScatter; ``dense``: the ungated network in standard ops, the baseline.
+            MaskScatter; ``dense``: the ungated network in standard ops, the baseline. A network of dynamic kernels
+            alone has no gates and is always ``dense``.
         dynamic_batch: any batch size.
         dynamic_size: any height and width; multiples of ``network.size_multiple`` where it has that attribute.
         with_masks: each gate's decision as a further output ``mask0``, ... bool [N, 1, Ho, Wo].
         name, options, checkpoint, seed, task: for the metadata: where the network and its weights come from.
 
     Raises:
-        Dyn2trtError: the network refuses the shape, cannot be traced, or has no gated block; or the file cannot be
-            written.
+        Dyn2trtError: the network refuses the shape, cannot be traced, or has neither a gated block nor dynamic
+            kernels; or the file cannot be written.
     """
     _check_arguments(input_shape, precision, ops, with_masks)
     check_writable(path)
     macs = _count(network, input_shape)
-    if not macs.blocks and ops != "dense":
-        raise Dyn2trtError(
-            f"{name or type(network).__name__} has no gated block, so there is nothing to skip; build it from "
-            "dyn2trt.blocks with a mask unit, or export with ops 'dense'"
-        )
+    if not macs.blocks:
+        ops = _without_gates(name or type(network).__name__, ops, bool(macs.kernels), with_masks)
     dynamic_axes = ((0,) if dynamic_batch else ()) + ((2, 3) if dynamic_size else ())
     size_multiple = int(getattr(network, "size_multiple", 1))
     prepared = to_precision(fold_batchnorm(network), precision)
     set_execution(prepared, "sparse")
+    put_placeholders(prepared)
     graph = trace(prepared, input_shape, precision=precision, dynamic_axes=dynamic_axes, size_multiple=size_multiple)
     gates = apply_names(graph)
+    kernels = expand_kernels(graph, macs.kernels)
     metadata = ExportMetadata(
         version=__version__,
         network=name or type(network).__name__,
@@ -94,6 +96,8 @@ def export_network(
         macs_gates=macs.macs_gates,
         macs_ungated=macs.macs_ungated,
         task=task,
+        kernels=kernels,
+        macs_generation=macs.macs_generation,
     )
     model = _finish(graph, metadata, ops, with_masks)
     check(model)
@@ -120,6 +124,18 @@ def _check_arguments(input_shape: Sequence[int], precision: str, ops: str, with_
             raise Dyn2trtError(f"{what} is one of {', '.join(choices)}, not {value!r}")
     if with_masks and ops == "dense":
         raise Dyn2trtError("the dense network has no gates, so it has no masks to give; leave one of the two out")
+
+
+def _without_gates(name: str, ops: Ops, dynamic_kernels: bool, with_masks: bool) -> Ops:
+    """What a network without gated blocks is written as: dense, for all its nodes are standard ops."""
+    if not dynamic_kernels and ops != "dense":
+        raise Dyn2trtError(
+            f"{name} has no gated block and no dynamic kernels, so there is nothing dynamic about it; build it from "
+            "dyn2trt.blocks with a mask unit, or export with ops 'dense'"
+        )
+    if with_masks:
+        raise Dyn2trtError(f"{name} has no gates, so it has no masks to give; export it without masks")
+    return "dense"
 
 
 def _count(network: nn.Module, input_shape: Sequence[int]) -> MacReport:

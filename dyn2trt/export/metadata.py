@@ -25,7 +25,7 @@ COEFFICIENTS_PREFIX = "coefficients"
 
 Precision = Literal["fp32", "fp16", "bf16"]
 Ops = Literal["composite", "primitive", "dense"]
-KernelForm = Literal["grouped", "matmul", "taps", "unfold", "feature_maps"]
+KernelForm = Literal["grouped", "matmul", "unfold", "feature_maps"]
 """How a file writes a dynamic convolution in standard ops; see docs/dynamic_kernels.md."""
 
 
@@ -68,10 +68,7 @@ class Block:
 
 @dataclass(frozen=True)
 class DynamicConvolution:
-    """A convolution whose kernels are made for every image, in execution order.
-
-    Multiply-accumulates are of one image at `ExportMetadata.input_shape`, with the kernels summed first.
-    """
+    """A convolution whose kernels are made for every image, in execution order."""
 
     name: str
     """Module path in the network; the prefix of the nodes that it is written as."""
@@ -85,37 +82,35 @@ class DynamicConvolution:
     dilations: tuple[int, int]
     kernels: int
     """Fixed kernels a channel, the paper's g_t."""
-    grid: tuple[int, int]
-    """(Ho, Wo) of the output at `ExportMetadata.input_shape`."""
-    macs: int
-    """Of the convolution itself."""
-    macs_generation: int
-    """Of weighing and summing the fixed kernels."""
     form: KernelForm
     input: str
     """Value that is convolved, [N, in_channels, H, W]."""
     coefficients: str
     """Value with the convolution's own coefficients, [N, out_channels · kernels]."""
     weight: str
-    """Initializer of the fixed kernels, out_channels · kernels · in_channels / groups · kh · kw elements, in the order
-    of these dimensions."""
+    """Initializer of the fixed kernels, in the order [out_channels, kernels, in_channels / groups, kh, kw]."""
+    bias: str | None
+    """Initializer of the bias; None without one. It may hold it several times, once an image of the batch."""
     output: str
-    """Value that holds the result, bias included."""
-    bias: str | None = None
-    """Initializer of the bias, [out_channels]; None without one."""
+    """Value that holds the result, bias included, [N, out_channels, Ho, Wo]."""
 
 
 @dataclass(frozen=True)
 class KernelPredictor:
-    """What predicts the coefficients of some dynamic convolutions, in execution order."""
+    """What predicts the coefficients of some dynamic convolutions, in execution order.
+
+    Multiply-accumulates are of one image at `ExportMetadata.input_shape`, with the kernels summed first.
+    """
 
     name: str
     """Module path in the network."""
     coefficients: str
     """Value that holds them all, float32 [N, size], each in (0, 1)."""
     size: int
-    macs: int
-    """Multiply-accumulates of the prediction for one image."""
+    macs_generation: int
+    """Of predicting the coefficients, and of weighing and summing the fixed kernels."""
+    macs_convolutions: int
+    """Of the convolutions themselves."""
     convolutions: tuple[DynamicConvolution, ...]
 
 

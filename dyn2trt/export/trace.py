@@ -15,6 +15,7 @@ from torch.export import Dim
 
 from dyn2trt.errors import Dyn2trtError
 from dyn2trt.export.dimensions import BATCH, HEIGHT, WIDTH
+from dyn2trt.export.kernels import placeholders
 from dyn2trt.export.translation import translation_table
 
 OPSETS = {"fp32": 20, "fp16": 20, "bf16": 22}
@@ -56,7 +57,7 @@ def trace(
             raise Dyn2trtError(f"torch cannot trace the network{wish}; {mend} ({_gist(error)})") from error
         exported = torch.onnx.export(
             program,
-            custom_translation_table=translation_table(),
+            custom_translation_table=translation_table() | placeholders.translation_table(),
             opset_version=OPSETS[precision],
             optimize=True,
             verbose=False,

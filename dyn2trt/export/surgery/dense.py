@@ -21,7 +21,8 @@ def dense_twin(model: onnx.ModelProto) -> onnx.ModelProto:
 
     Only standard ops remain (Conv with the bias inside, Relu or Clip, Add; NCHW), which ONNX Runtime and TensorRT
     fuse as in any other network. Gates go, and so do mask and logits outputs. The multiply-accumulates of the blocks
-    count as ungated.
+    count as ungated. Where positions halt, no position halts any more; the halting scores stay, for they weigh the
+    outputs of the units.
 
     Raises:
         Dyn2trtError: the model was not exported by dyn2trt, or a node of a block is none of the op contract's.
@@ -30,7 +31,9 @@ def dense_twin(model: onnx.ModelProto) -> onnx.ModelProto:
     if metadata.ops == "dense":
         return close_model(opened, metadata)
     graph = opened.graph
-    logits = {gate.logits.name for gate in gates(opened, metadata)}
+    decisions = [gate.logits for gate in gates(opened, metadata)]
+    logits = {value.name for value in decisions}
+    halting = any(block.gate == "halting" for block in metadata.blocks)
     for value in list(graph.outputs):
         if value.name in logits or value.name in metadata.masks:
             graph.outputs.remove(value)
@@ -39,6 +42,8 @@ def dense_twin(model: onnx.ModelProto) -> onnx.ModelProto:
             graph.inputs.remove(value)
     for node in gated_nodes(opened):
         _Twin(graph, node).build()
+    for value in decisions:
+        _take_as_active(value)
     common.RemoveUnusedNodesPass()(opened)
     if left := [node.name for node in graph if node.domain == DOMAIN]:
         raise Dyn2trtError(f"no dense twin: {', '.join(map(str, left[:3]))} feeds nodes outside the op contract")
@@ -51,9 +56,19 @@ def dense_twin(model: onnx.ModelProto) -> onnx.ModelProto:
             blocks=(),
             macs_gated=0,
             macs_gates=0,
-            macs_ungated=metadata.macs_gated + metadata.macs_ungated,
+            macs_ungated=metadata.macs_gated + metadata.macs_ungated + (metadata.macs_gates if halting else 0),
         ),
     )
+
+
+def _take_as_active(logits: ir.Value) -> None:
+    """Let whatever is chosen by ``logits ≥ threshold`` outside of the gated nodes be what is chosen where it holds."""
+    for test in list(logits.consumers()):
+        chosen = list(test.outputs[0].consumers()) if test.op_type == "GreaterOrEqual" else []
+        for where in chosen:
+            condition, active, _ = where.inputs
+            if where.op_type == "Where" and condition is test.outputs[0] and active is not None:
+                ir.convenience.replace_all_uses_with(where.outputs[0], active)
 
 
 @dataclass

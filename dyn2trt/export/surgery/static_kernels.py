@@ -3,9 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import onnx
+import onnx_ir as ir
+from onnx import helper
+from onnx.reference import ReferenceEvaluator
+
+from dyn2trt.errors import Dyn2trtError
+from dyn2trt.export.metadata import DynamicConvolution, KernelPredictor
+from dyn2trt.export.surgery.graph import close_model, constant, open_model
+from dyn2trt.export.surgery.graph import coefficients as coefficient_values
+
+MIDDLE = 0.5
+"""Of a coefficient's range."""
 
 
 def static_twin(model: onnx.ModelProto, coefficients: Sequence[np.ndarray] | None = None) -> onnx.ModelProto:
@@ -20,4 +33,93 @@ def static_twin(model: onnx.ModelProto, coefficients: Sequence[np.ndarray] | Non
     Raises:
         Dyn2trtError: the model was not exported by dyn2trt, has no dynamic kernels, or the coefficients do not fit.
     """
-    raise NotImplementedError
+    opened, metadata = open_model(model)
+    if not metadata.kernels:
+        raise Dyn2trtError(f"{metadata.network} has no dynamic kernels, so it has no twin with static ones")
+    arrays = _checked(metadata.kernels, coefficients)
+    graph = opened.graph
+    for (_, value), array in zip(coefficient_values(opened, metadata), arrays, strict=True):
+        if value in graph.outputs:
+            graph.outputs.remove(value)
+        graph.initializers.add(given := constant(f"{value.name}_fixed", array[None]))
+        ir.convenience.replace_all_uses_with(value, given)
+    for predictor, array in zip(metadata.kernels, arrays, strict=True):
+        for convolution in predictor.convolutions:
+            _replace(graph, convolution, _own(model, predictor, convolution, array))
+    return close_model(
+        opened,
+        replace(metadata, kernels=(), macs_generation=0, macs_ungated=metadata.macs_ungated - metadata.macs_generation),
+    )
+
+
+def _checked(predictors: Sequence[KernelPredictor], coefficients: Sequence[np.ndarray] | None) -> list[np.ndarray]:
+    if coefficients is None:
+        return [np.full(predictor.size, MIDDLE, np.float32) for predictor in predictors]
+    given, wanted = [tuple(np.shape(array)) for array in coefficients], [(p.size,) for p in predictors]
+    if given != wanted:
+        raise Dyn2trtError(f"expected coefficients of the shapes {wanted}, one array a predictor, not {given}")
+    return [np.asarray(array, np.float32) for array in coefficients]
+
+
+def _own(
+    model: onnx.ModelProto, predictor: KernelPredictor, convolution: DynamicConvolution, array: np.ndarray
+) -> np.ndarray:
+    """A convolution's part, [out_channels, kernels], of its predictor's coefficients."""
+    makers = {output: node for node in model.graph.node for output in node.output}
+    chain: list[onnx.NodeProto] = []
+    name = convolution.coefficients
+    while name != predictor.coefficients:
+        chain.insert(0, makers[name])
+        name = chain[0].input[0]
+    if chain:
+        needed = {used for node in chain for used in node.input}
+        graph = helper.make_graph(
+            chain,
+            "part",
+            [helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [1, predictor.size])],
+            [helper.make_tensor_value_info(convolution.coefficients, onnx.TensorProto.FLOAT, None)],
+            [tensor for tensor in model.graph.initializer if tensor.name in needed],
+        )
+        part = helper.make_model(graph, opset_imports=model.opset_import)
+        found = ReferenceEvaluator(part).run([convolution.coefficients], {name: array[None]})
+        assert isinstance(found, list)
+        (array,) = map(np.asarray, found)
+    return array.reshape(convolution.out_channels, convolution.kernels)
+
+
+def _replace(graph: ir.Graph, convolution: DynamicConvolution, weighing: np.ndarray) -> None:
+    values = {value.name: value for value in (*graph.inputs, *(v for node in graph for v in node.outputs))}
+    o, per_group = convolution.out_channels, convolution.in_channels // convolution.groups
+    fixed = _array(graph, convolution.weight)
+    kernels = np.einsum(
+        "ot,otp->op", weighing.astype(np.float64), fixed.astype(np.float64).reshape(*weighing.shape, -1)
+    )
+    weight = kernels.reshape(o, per_group, *convolution.kernel_size).astype(fixed.dtype)
+    inputs = [values[convolution.input], constant(f"{convolution.name}.static_weight", weight)]
+    if convolution.bias is not None:
+        bias = _array(graph, convolution.bias).reshape(-1)[:o]
+        inputs.append(constant(f"{convolution.name}.static_bias", bias))
+    graph.initializers.update({str(value.name): value for value in inputs[1:]})
+    attributes: dict[str, Any] = {
+        "dilations": convolution.dilations,
+        "group": convolution.groups,
+        "kernel_shape": convolution.kernel_size,
+        "pads": convolution.pads * 2,
+        "strides": convolution.strides,
+    }
+    attrs = [ir.convenience.convert_attribute(name, value) for name, value in attributes.items()]
+    old = values[convolution.output]
+    node = ir.Node("", "Conv", inputs, attrs, name=f"{convolution.name}/Conv_static", num_outputs=1)
+    producer = old.producer()
+    assert producer is not None
+    graph.insert_before(producer, node)
+    new = node.outputs[0]
+    new.shape, new.type = old.shape, old.type
+    ir.convenience.replace_all_uses_with(old, new, replace_graph_outputs=True)
+    new.name, old.name = old.name, f"{old.name}_dynamic"
+
+
+def _array(graph: ir.Graph, name: str) -> np.ndarray:
+    tensor = graph.initializers[name].const_value
+    assert tensor is not None
+    return tensor.numpy()

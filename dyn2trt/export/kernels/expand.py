@@ -1,0 +1,162 @@
+"""Placeholders of a traced graph become standard ops, and their description for the metadata."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import onnx_ir as ir
+from onnx_ir.passes import common
+
+from dyn2trt.errors import Dyn2trtError
+from dyn2trt.export.kernels import placeholders
+from dyn2trt.export.kernels.forms import Geometry, Tensors, choose_form, write_form
+from dyn2trt.export.kernels.writer import Writer
+from dyn2trt.export.metadata import COEFFICIENTS_PREFIX, DynamicConvolution, KernelPredictor
+from dyn2trt.macs import KernelMacs
+
+_PARTS = ("Split", "Slice", "Gather", "Reshape", "Identity")
+"""Ops that take a part of a predictor's coefficients."""
+
+
+def expand_kernels(model: ir.Model, macs: Iterable[KernelMacs]) -> tuple[KernelPredictor, ...]:
+    """Replace every placeholder, in place; coefficients become values ``coefficients{i}``, in execution order.
+
+    Args:
+        macs: of every predictor, matched by name.
+
+    Raises:
+        Dyn2trtError: a dynamic convolution takes its coefficients from no `CoefficientPredictor`.
+    """
+    graph = model.graph
+    counts = {count.name: count for count in macs}
+    predictors: dict[ir.Value, tuple[str, list[DynamicConvolution]]] = {}
+    for node in [node for node in graph if node.domain == placeholders.DOMAIN]:
+        if node.op_type == placeholders.COEFFICIENTS:
+            marked = _name_coefficients(graph, node, f"{COEFFICIENTS_PREFIX}{len(predictors)}")
+            predictors[marked] = (_text(node, "path"), [])
+        else:
+            convolution, coefficients = _expand(graph, node)
+            predictors[_source(coefficients, predictors, convolution.name)][1].append(convolution)
+    _drop_unread(model)
+    return tuple(
+        KernelPredictor(
+            name=path,
+            coefficients=str(value.name),
+            size=_size(value),
+            macs_generation=counts[path].macs_generation,
+            macs_convolutions=counts[path].macs_convolutions,
+            convolutions=tuple(convolutions),
+        )
+        for value, (path, convolutions) in predictors.items()
+    )
+
+
+def _name_coefficients(graph: ir.Graph, node: ir.Node, name: str) -> ir.Value:
+    """Drop the marker and give what it marks its name."""
+    predicted = node.inputs[0]
+    assert predicted is not None
+    ir.convenience.replace_all_uses_with(node.outputs[0], predicted, replace_graph_outputs=True)
+    graph.remove(node, safe=True)
+    predicted.name = name
+    return predicted
+
+
+def _expand(graph: ir.Graph, node: ir.Node) -> tuple[DynamicConvolution, ir.Value]:
+    """Write the nodes of one dynamic convolution; also returns its own coefficients."""
+    x, coefficients, weight, *rest = node.inputs
+    assert x is not None
+    assert coefficients is not None
+    assert weight is not None
+    assert weight.const_value is not None
+    bias = rest[0] if rest else None
+    array = weight.const_value.numpy()
+    path, kernels = _text(node, "path"), node.attributes["kernels"].as_int()
+    geometry = Geometry(
+        in_channels=_size(x),
+        out_channels=array.shape[0] // kernels,
+        groups=node.attributes["groups"].as_int(),
+        kernel_size=(array.shape[2], array.shape[3]),
+        strides=_pair(node, "strides"),
+        pads=_pair(node, "pads"),
+        dilations=_pair(node, "dilations"),
+        kernels=kernels,
+    )
+    output = node.outputs[0]
+    assert output.shape is not None
+    batch, _, *size = output.shape
+    writer = Writer(graph, path, before=node)
+    cast = coefficients
+    if (wanted := ir.DataType.from_numpy(array.dtype)) != coefficients.dtype:
+        cast = writer.op("Cast", [coefficients], to=int(wanted))
+    tensors = Tensors(
+        x=x,
+        coefficients=cast,
+        weight=array,
+        bias=None if bias is None or bias.const_value is None else bias.const_value.numpy(),
+        batch=batch if isinstance(batch, int) else None,
+        size=(size[0], size[1]) if all(isinstance(n, int) for n in size) else None,  # type: ignore[arg-type]
+    )
+    form = choose_form(geometry, tensors.batch)
+    for parameter in (weight, bias):
+        if parameter is not None:  # Frees its name for the parameter in the layout of the form.
+            parameter.name = f"{parameter.name}.traced"
+    written = write_form(form, writer, geometry, tensors)
+    written.shape, written.type = output.shape, output.type
+    written.name = f"{path}.out"
+    ir.convenience.replace_all_uses_with(output, written, replace_graph_outputs=True)
+    graph.remove(node, safe=True)
+    convolution = DynamicConvolution(
+        name=path,
+        in_channels=geometry.in_channels,
+        out_channels=geometry.out_channels,
+        groups=geometry.groups,
+        kernel_size=geometry.kernel_size,
+        strides=geometry.strides,
+        pads=geometry.pads,
+        dilations=geometry.dilations,
+        kernels=kernels,
+        form=form,
+        input=str(x.name),
+        coefficients=str(coefficients.name),
+        weight=str(writer.made["weight"].name),
+        bias=str(writer.made["bias"].name) if "bias" in writer.made else None,
+        output=str(written.name),
+    )
+    return convolution, coefficients
+
+
+def _source(value: ir.Value, predictors: Iterable[ir.Value], path: str) -> ir.Value:
+    """The predictor's value that a convolution's coefficients are a part of."""
+    known, current = set(predictors), value
+    while current not in known:
+        producer = current.producer()
+        if producer is None or producer.op_type not in _PARTS or producer.inputs[0] is None:
+            break
+        current = producer.inputs[0]
+    else:
+        return current
+    raise Dyn2trtError(
+        f"the coefficients of the dynamic convolution {path} come from no CoefficientPredictor; predict them with the "
+        "one of dyn2trt.blocks.dynamic, so that they can be told and compared"
+    )
+
+
+def _drop_unread(model: ir.Model) -> None:
+    common.RemoveUnusedNodesPass()(model)
+    common.RemoveUnusedOpsetsPass()(model)
+
+
+def _size(value: ir.Value) -> int:
+    assert value.shape is not None
+    size = value.shape[1]
+    assert isinstance(size, int)
+    return size
+
+
+def _text(node: ir.Node, name: str) -> str:
+    return node.attributes[name].as_string()
+
+
+def _pair(node: ir.Node, name: str) -> tuple[int, int]:
+    first, second = node.attributes[name].as_ints()
+    return int(first), int(second)
