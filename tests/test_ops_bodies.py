@@ -3,6 +3,7 @@
 import numpy as np
 import onnx
 import onnx.inliner
+import onnxruntime
 import pytest
 import torch
 from hypothesis import given, settings
@@ -45,6 +46,40 @@ def test_large_map(op, mask):
     model = one_node_model(op, case.tensors, case.attributes)
     assert next(a.s for a in model.graph.node[0].attribute if a.name == "schedule") == b"adaptive"
     assert_agree(case, model)
+
+
+@pytest.mark.parametrize("op", COMPOSITE_NAMES)
+def test_nothing_of_the_sparse_way_stays_in_a_dense_node(op, tmp_path):
+    """Where the nodes of an op differ in schedule, ONNX Runtime folds their shared body for each of them."""
+    case = composite(op, 1, 64, 57, 67, "blob", 3, activation="relu6")
+    model = one_node_model(op, case.tensors, case.attributes, schedule="adaptive")
+    small = model.graph.node.add()
+    small.CopyFrom(model.graph.node[0])
+    small.name, small.output[0] = "small", "y_small"
+    next(a for a in small.attribute if a.name == "schedule").s = b"dense"
+    model.graph.output.add().CopyFrom(model.graph.output[0])
+    model.graph.output[1].name = "y_small"
+    del model.functions[:]
+    model.functions.extend(functions_for(model))
+    expected = run_torch(op, case.tensors, case.attributes).numpy()
+    for came in run_onnx(model, case.tensors):
+        np.testing.assert_allclose(came, expected, rtol=1e-3, atol=1e-4)
+
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+    options.optimized_model_filepath = str(tmp_path / "optimized.onnx")
+    onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    optimized = onnx.load(options.optimized_model_filepath).graph
+    producers = {output: node for node in optimized.node for output in node.output}
+    waiting, before = ["y_small"], set()
+    while waiting:
+        if (node := producers.get(waiting.pop())) is not None:
+            before.add(node.op_type)
+            waiting += node.input
+    assert before <= {"Conv", "Clip", "Add", "Mul", "Cast", "GreaterOrEqual"}
+    convolutions = sum(name.endswith("_bias") for name in case.tensors)
+    ways = 3 if op == "GatedInvertedResidual" else 2  # of the two nodes together: always dense; dense, in bands
+    assert sum(node.op_type == "Conv" for node in optimized.node) == convolutions * ways
 
 
 @pytest.mark.parametrize(("size", "schedule"), [(8, "dense"), (67, "adaptive")])

@@ -47,13 +47,16 @@ _BAND_CHOICE = """
     dense_some = Mul (nhw, n_site)
     dense_all = Mul (dense_some, site_macs)
     dense_cost = Sub (dense_all, n_fixed)
-    band_sites = Mul (width, n_band)
+    touched_sum = ReduceSum <keepdims = 0> (touched)
+    touched_total = Cast <to = 7> (touched_sum)
+    band_sites = Mul (touched_total, n_band)
     row_active = Mul (active_total, n_row_active)
     row_halo = Mul (halo_total, n_row_halo)
     row_sites = Add (row_active, row_halo)
     sparse_sites = Min (band_sites, row_sites)
     sparse_cost = Mul (sparse_sites, site_macs)
     is_busy = Greater (sparse_cost, dense_cost)
+    busy = Squeeze (is_busy)
     is_scattered = Less (row_sites, band_sites)
     scattered = Squeeze (is_scattered)"""
 
@@ -99,27 +102,14 @@ _ROW_CHOICE = """
     row_active_macs = Mul (active_total, active_macs)
     row_macs = Add (row_halo_macs, row_active_macs)
     row_cost = Mul (row_macs, n_row)
-    is_busy = Greater (row_cost, dense_cost)"""
-
-
-_BUSY = """
+    is_busy = Greater (row_cost, dense_cost)
     busy = Squeeze (is_busy)"""
-
-# Of a node with schedule "dense" this is a constant: ONNX Runtime folds the choice, and drops the sparse way.
-_BUSY_OR_DENSE = (
-    is_attribute("is_dense", "schedule", "dense")
-    + """
-    busy = If (is_dense) <
-      then_branch = always () => (busy_1) { busy_1 = Identity (is_dense) },
-      else_branch = by_cost () => (busy_2) { busy_2 = Squeeze (is_busy) }
-    >"""
-)
 
 
 def _finish(op: str, kind: str, sparse: str) -> str:
-    """``y`` of the way that was chosen; ``sparse`` computes ``y_sparse``."""
+    """``y_chosen`` of the way that was chosen; ``sparse`` computes ``y_sparse``."""
     return f"""
-    y = If (busy) <
+    y_chosen = If (busy) <
       then_branch = finish_dense () => (y_dense) {{{dense.masked_sum(op, "y_dense", "dense_out", kind)}
       }},
       else_branch = finish_sparse () => (y_sparse) {{
@@ -133,19 +123,18 @@ _BANDS_OR_ROWS = f"""
           then_branch = run_rows () => (y_rows) {{
 {composition("GatedInvertedResidual", "y_rows")}
           }},
-          else_branch = finish_bands () => (y_bands) {{ y_bands = Transpose <perm = [0, 3, 1, 2]> (written_last) }}
+          else_branch = finish_bands () => (y_bands) {{{bands.FINISH}
+          }}
         >"""
 
 
-def _bands_or_dense(op: str, kind: str, busy: str) -> str:
+def _bands_or_dense(op: str, kind: str) -> str:
     return (
-        bands.CONSTANTS
-        + bands.GEOMETRY
+        bands.SIZES
         + bands.STRIP_WEIGHT
-        + bands.COLUMNS
+        + bands.TOUCHED
         + _COUNTS
         + _BAND_CHOICE
-        + busy
         + "\n    without_bands = Or (busy, scattered)"
         + bands.GATHER
         + bands.convolutions(kind)
@@ -155,14 +144,13 @@ def _bands_or_dense(op: str, kind: str, busy: str) -> str:
     )
 
 
-def _rows_or_dense(op: str, kind: str, busy: str) -> str:
+def _rows_or_dense(op: str, kind: str) -> str:
     return (
         int_lists(k0=[0], k1=[1], k2=[2], k4=[4])
         + _COUNTS
         + _SITES
         + _ROW_MACS[op]
         + _ROW_CHOICE
-        + busy
         + """
     dense_x = If (busy) <
       then_branch = take_all () => (dense_x_1) { dense_x_1 = Identity (x) },
@@ -173,15 +161,30 @@ def _rows_or_dense(op: str, kind: str, busy: str) -> str:
     )
 
 
+def _always_dense(op: str, kind: str, result: str) -> str:
+    prefix = "always_"
+    out = f"{prefix}out"
+    return dense.convolutions(op, out, "x", kind, prefix) + dense.masked_sum(op, result, out, kind, prefix)
+
+
 def adaptive_body(op: str, activations: set[str], schedules: set[str]) -> str:
     """The body for nodes that between them have these activations and schedules."""
     kind = activation_kind(activations)
-    head = activation_constants(kind) + _NUMBERS + dense.WEIGHTS[op] + _ACTIVE
+    head = activation_constants(kind) + dense.WEIGHTS[op] + _ACTIVE
     if schedules == {"dense"}:
-        return head + dense.convolutions(op, "dense_out", "x", kind) + dense.masked_sum(op, "y", "dense_out", kind)
-    busy = _BUSY_OR_DENSE if "dense" in schedules else _BUSY
-    choose = _bands_or_dense if op == "GatedInvertedResidual" else _rows_or_dense
-    return head + choose(op, kind, busy)
+        return head + _always_dense(op, kind, "y")
+    chosen = _NUMBERS + (_bands_or_dense if op == "GatedInvertedResidual" else _rows_or_dense)(op, kind)
+    if "dense" not in schedules:
+        return f"{head}{chosen}\n    y = Identity (y_chosen)"
+    # A constant for each node. ONNX Runtime folds it and drops the other way whole: what is merely unused would run.
+    return f"""{head}{is_attribute("is_dense", "schedule", "dense")}
+    y = If (is_dense) <
+      then_branch = run_dense () => (y_always) {{{_always_dense(op, kind, "y_always")}
+      }},
+      else_branch = choose () => (y_chosen) {{
+{chosen}
+      }}
+    >"""
 
 
 HINTS: dict[str, tuple[Attribute, ...]] = {

@@ -12,7 +12,8 @@ Channels come in multiples of 16 because only then does ONNX Runtime choose the 
 nothing is always there, for convolutions refuse an empty image.
 
 Convolutions stand outside of every ``If``, as ONNX Runtime uses the blocked layout in the main graph only; what is not
-wanted gets an empty batch or that one column.
+wanted gets an empty batch or that one column. All else stands inside where it can: ONNX Runtime plans the memory of a
+graph in time quadratic in its tensors of unknown shape, since it searches those already free for one to use again.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from dyn2trt.ops.bodies.text import activation, int_lists
 
 BAND_HEIGHT = 4
 
-CONSTANTS = int_lists(
+_CONSTANTS = int_lists(
     k0=[0],
     k1=[1],
     k2=[2],
@@ -34,12 +35,11 @@ CONSTANTS = int_lists(
     k_column=[-1, 1],
 )
 
-GEOMETRY = """
-    absent = Constant <value = int32 {-1}> ()
-    zero_0d = Constant <value_int = 0> ()
-    one_0d = Constant <value_int = 1> ()
+SIZES = (
+    _CONSTANTS
+    + """
     n = Shape <start = 0, end = 1> (x)
-    c = Shape <start = 1, end = 2> (x)
+    c = Shape <start = 3> (expand_weight)
     h = Shape <start = 2, end = 3> (x)
     w = Shape <start = 3, end = 4> (x)
     hw = Mul (h, w)
@@ -47,31 +47,35 @@ GEOMETRY = """
     h_up = Add (h, k_below)
     bands = Div (h_up, k_band)
     h_bands = Mul (bands, k_band)
-    spare_lines = Sub (h_bands, h)
+    spare_lines = Sub (h_bands, h)"""
+)
 
-    nhw_0d = Squeeze (nhw)
-    ids_64 = Range (zero_0d, nhw_0d, one_0d)
-    ids_flat = Cast <to = 6> (ids_64)
-    nhw_shape = Concat <axis = 0> (n, h, w)
-    ids = Reshape (ids_flat, nhw_shape)
-    spare_lines_1 = Add (spare_lines, k1)
-    ids_pads = Concat <axis = 0> (k0, k1, k1, k0, spare_lines_1, k1)
-    ids_framed = Pad (ids, ids_pads, absent)
-    bands_0d = Squeeze (bands)
-    band = Range (zero_0d, bands_0d, one_0d)
-    band_top = Mul (band, k_band)
-    lines_0d = Squeeze (k_lines)
-    line = Range (zero_0d, lines_0d, one_0d)
-    line_column = Reshape (line, k_column)
-    band_lines = Add (line_column, band_top)
-    by_image = Gather <axis = 1> (ids_framed, band_lines)
-    by_line = Transpose <perm = [1, 0, 2, 3]> (by_image)
-    by_line_shape = Concat <axis = 0> (k_lines, k_any)
-    table_some = Reshape (by_line, by_line_shape)
-    table_pads = Concat <axis = 0> (k0, k0, k0, k1)
-    table_2d = Pad (table_some, table_pads, absent)
-    table = Unsqueeze (table_2d, k0)
-    nothing_column = Shape <start = 1> (table_some)"""
+_TABLE = """
+        zero_0d = Constant <value_int = 0> ()
+        one_0d = Constant <value_int = 1> ()
+        nhw_0d = Squeeze (nhw)
+        ids_64 = Range (zero_0d, nhw_0d, one_0d)
+        ids_flat = Cast <to = 6> (ids_64)
+        nhw_shape = Concat <axis = 0> (n, h, w)
+        ids = Reshape (ids_flat, nhw_shape)
+        spare_lines_1 = Add (spare_lines, k1)
+        ids_pads = Concat <axis = 0> (k0, k1, k1, k0, spare_lines_1, k1)
+        ids_framed = Pad (ids, ids_pads, absent)
+        bands_0d = Squeeze (bands)
+        band = Range (zero_0d, bands_0d, one_0d)
+        band_top = Mul (band, k_band)
+        lines_0d = Squeeze (k_lines)
+        line = Range (zero_0d, lines_0d, one_0d)
+        line_column = Reshape (line, k_column)
+        band_lines = Add (line_column, band_top)
+        by_image = Gather <axis = 1> (ids_framed, band_lines)
+        by_line = Transpose <perm = [1, 0, 2, 3]> (by_image)
+        by_line_shape = Concat <axis = 0> (k_lines, k_any)
+        table_some = Reshape (by_line, by_line_shape)
+        table_pads = Concat <axis = 0> (k0, k0, k0, k1)
+        table_2d = Pad (table_some, table_pads, absent)
+        table = Unsqueeze (table_2d, k0)
+        nothing_column = Shape <start = 1> (table_some)"""
 """``table`` int32[1, lines, all columns of all bands and one of nothing]: site id, −1 outside the image; constant for a
 static shape."""
 
@@ -95,46 +99,64 @@ STRIP_WEIGHT = """
     unit_f = Constant <value_float = 1.0> ()
     unit = CastLike (unit_f, expand_weight)"""
 
-COLUMNS = """
+TOUCHED = """
     mark_pads = Concat <axis = 0> (k0, k0, k0, k2, k0, k0, spare_lines, k2)
     marked_framed = Pad (marked, mark_pads)
-    touched = MaxPool <kernel_shape = [4, 3], strides = [4, 1]> (marked_framed)
-    touched_flat = Reshape (touched, k_any)
-    touched_found = NonZero (touched_flat)
-    touched_columns = Reshape (touched_found, k_any)
-    columns = Concat <axis = 0> (touched_columns, nothing_column)
-    width = Shape (columns)"""
-"""``columns`` of the table with an active site of their band in or beside them, and the one of nothing."""
+    touched = MaxPool <kernel_shape = [4, 3], strides = [4, 1]> (marked_framed)"""
+"""``touched`` [N, 1, bands, columns]: one where the column of that band has an active site in or beside it."""
 
-GATHER = """
-    dense_x, last, strips_last, strip_ids = If (without_bands) <
-      then_branch = gather_none () => (dense_x_1, last_1, strips_last_1, strip_ids_1) {
+_COLUMNS = """
+        touched_flat = Reshape (touched, k_any)
+        touched_found = NonZero (touched_flat)
+        touched_columns = Reshape (touched_found, k_any)
+        columns = Concat <axis = 0> (touched_columns, nothing_column)
+        strip_ids = Gather <axis = 2> (table, columns)"""
+"""``strip_ids`` int32[1, lines, columns]: what the table has of the touched columns, and of the one of nothing."""
+
+_PICKS = """
+        out_ids_3d = Slice (strip_ids, k1, k_end, k1)
+        out_ids = Reshape (out_ids_3d, k_any)
+        out_inside = Greater (out_ids, absent)
+        active_flat = Reshape (active, k_any)
+        out_active = Gather (active_flat, out_ids)
+        out_wanted = And (out_inside, out_active)
+        picks_2d = NonZero (out_wanted)
+        picks_2 = Reshape (picks_2d, k_any)
+        picked_ids = Gather (out_ids, picks_2)
+        picked_ids_64 = Cast <to = 7> (picked_ids)
+        picked_sites_2 = Reshape (picked_ids_64, k_column)"""
+
+GATHER = f"""
+    absent = Constant <value = int32 {{-1}}> ()
+    dense_x, last_sites, strips_last, picks, picked_sites = If (without_bands) <
+      then_branch = gather_none () => (dense_x_1, last_sites_1, strips_last_1, picks_1, picked_sites_1) {{
         images = Where (busy, n, k0)
         dense_x_1 = Slice (x, k0, images, k0)
-        nothing_1 = Slice (x, k0, k0, k0)
-        last_1 = Transpose <perm = [0, 2, 3, 1]> (nothing_1)
+        no_sites = Concat <axis = 0> (k0, c)
+        no_sites_f = ConstantOfShape (no_sites)
+        last_sites_1 = CastLike (no_sites_f, x)
         strips_1_shape = Concat <axis = 0> (k1, k_lines, k1, c_strip)
         strips_1_f = ConstantOfShape (strips_1_shape)
         strips_last_1 = CastLike (strips_1_f, x)
-        strip_ids_1_shape = Concat <axis = 0> (k1, k_lines, k1)
-        strip_ids_1 = Expand (absent, strip_ids_1_shape)
-      },
-      else_branch = gather_bands () => (dense_x_2, last_2, strips_last_2, strip_ids_2) {
+        picks_1 = Slice (k0, k0, k0, k0)
+        picked_sites_1 = Unsqueeze (picks_1, k1)
+      }},
+      else_branch = gather_bands () => (dense_x_2, last_sites_2, strips_last_2, picks_2, picked_sites_2) {{
         dense_x_2 = Slice (x, k0, k0, k0)
-        last_2 = Transpose <perm = [0, 2, 3, 1]> (x)
+        last = Transpose <perm = [0, 2, 3, 1]> (x)
         sites_shape = Concat <axis = 0> (nhw, c)
-        sites_2 = Reshape (last_2, sites_shape)
-        strip_ids_2 = Gather <axis = 2> (table, columns)
-        gathered = Gather (sites_2, strip_ids_2)
+        last_sites_2 = Reshape (last, sites_shape){_TABLE}{_COLUMNS}
+        gathered = Gather (last_sites_2, strip_ids)
         gathered_wide = Pad (gathered, spare_pads, unit)
-        is_inside = Greater (strip_ids_2, absent)
+        is_inside = Greater (strip_ids, absent)
         is_inside_4d = Unsqueeze (is_inside, k_any)
         inside = CastLike (is_inside_4d, x)
-        strips_last_2 = Mul (gathered_wide, inside)
-      }
+        strips_last_2 = Mul (gathered_wide, inside){_PICKS}
+      }}
     >"""
 """``dense_x``: all of x for the dense way, or no image. ``strips_last``: strips [1, lines, columns, channels], or that
-one column."""
+one column. The rows ``picks`` of the strips' output go to ``picked_sites`` of ``last_sites`` [N·H·W, C], which is x
+channels-last."""
 
 
 def convolutions(kind: str) -> str:
@@ -153,23 +175,11 @@ def convolutions(kind: str) -> str:
 SCATTER = """
     strip_rows_shape = Concat <axis = 0> (k_any, c)
     strip_rows = Reshape (strip_out_last, strip_rows_shape)
-    out_ids_3d = Slice (strip_ids, k1, k_end, k1)
-    out_ids = Reshape (out_ids_3d, k_any)
-    out_inside = Greater (out_ids, absent)
-    active_flat = Reshape (active, k_any)
-    out_active = Gather (active_flat, out_ids)
-    out_wanted = And (out_inside, out_active)
-    picks_2d = NonZero (out_wanted)
-    picks = Reshape (picks_2d, k_any)
-    picked_ids = Gather (out_ids, picks)
-    picked_ids_64 = Cast <to = 7> (picked_ids)
-    picked_sites = Reshape (picked_ids_64, k_column)
     picked_rows = Gather (strip_rows, picks)
-    last_shape = Shape (last)
-    last_n = Shape <start = 0, end = 1> (last)
-    last_nhw = Mul (last_n, hw)
-    last_sites_shape = Concat <axis = 0> (last_nhw, c)
-    last_sites = Reshape <allowzero = 1> (last, last_sites_shape)
-    written = ScatterND <reduction = "add"> (last_sites, picked_sites, picked_rows)
-    written_last = Reshape <allowzero = 1> (written, last_shape)"""
-"""``written_last`` [N, H, W, C] = x plus the strips' rows at the active sites."""
+    written = ScatterND <reduction = "add"> (last_sites, picked_sites, picked_rows)"""
+"""``written`` [N·H·W, C] = x plus the strips' rows at the active sites."""
+
+FINISH = """
+            last_shape = Concat <axis = 0> (n, h, w, c)
+            written_last = Reshape (written, last_shape)
+            y_bands = Transpose <perm = [0, 3, 1, 2]> (written_last)"""
