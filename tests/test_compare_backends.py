@@ -38,7 +38,7 @@ class AsDeployed:
 
 
 def compare_deployed(model: Path, monkeypatch: pytest.MonkeyPatch) -> Comparison:
-    monkeypatch.setattr(module, "OnnxRuntimeBackend", lambda model, metadata: AsDeployed(model))
+    monkeypatch.setattr(module, "OnnxRuntimeBackend", lambda model, *_: AsDeployed(model))
     options = CompareOptions(model, ("torch", "onnxruntime"), checkpoint=CHECKPOINT, images=str(INPUTS), bisect=True)
     return compare_model(options)[0]
 
@@ -97,7 +97,7 @@ def test_an_output_that_is_missing_is_no_match(monkeypatch: pytest.MonkeyPatch) 
         for index, name in enumerate(node.output):
             if name == "out0":
                 node.output[index] = "renamed"
-    monkeypatch.setattr(module, "OnnxRuntimeBackend", lambda _model, _metadata: AsDeployed(model))
+    monkeypatch.setattr(module, "OnnxRuntimeBackend", lambda *_: AsDeployed(model))
     options = CompareOptions(export_official(), ("torch", "onnxruntime"), checkpoint=CHECKPOINT)
     comparison, _ = compare_model(options)
     assert not comparison.passed

@@ -52,7 +52,13 @@ def compare(
         list[str] | None, typer.Option(help="Polygraphy's elementwise check in addition, like out0:1e-4.")
     ] = None,
     rtol: Annotated[list[str] | None, typer.Option(help="As --atol, relative to each element.")] = None,
-    bisect: Annotated[bool, typer.Option("--bisect", help="Find the first gated block that diverges.")] = False,
+    bisect: Annotated[
+        bool, typer.Option("--bisect", help="Find the first gated block, or dynamic convolution, that diverges.")
+    ] = False,
+    provider: Annotated[
+        str | None,
+        typer.Option(help="Execution provider of ONNX Runtime: cpu, cuda, or a full name.", show_default="cpu"),
+    ] = None,
     save: Annotated[
         Path | None, typer.Option(help="Folder for inputs and outputs that polygraphy run can load.", metavar="DIR")
     ] = None,
@@ -91,6 +97,7 @@ def compare(
         atol=atol,
         rtol=rtol,
         bisect=bisect,
+        provider=provider,
     )
     with Console(stderr=True).status("comparing") as status:
         comparison, evidence = compare_model(options, lambda running: status.update(f"running {running}"))

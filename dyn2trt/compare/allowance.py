@@ -11,11 +11,14 @@ from torch import nn
 
 from dyn2trt.compare import runs
 from dyn2trt.compare.backends import Feed, TorchBackend
+from dyn2trt.compare.coefficients import largest_differences
 from dyn2trt.compare.gates import GateStatistics, compare_gates
 from dyn2trt.compare.metrics import NormCompareFunc
 from dyn2trt.compare.names import LOGITS
 from dyn2trt.compare.runs import Iterations
 from dyn2trt.compare.tolerances import (
+    COEFFICIENTS_WITHOUT_TORCH,
+    FP32_COEFFICIENTS,
     FP32_LOGITS,
     FP32_OUTPUTS,
     LOGITS_WITHOUT_TORCH,
@@ -46,7 +49,7 @@ def allowed_errors(
     forced_feeds: Sequence[Feed],
     reference: Iterations,
 ) -> Allowed:
-    """Return the tolerances of outputs and logits.
+    """Return the tolerances of outputs, logits and coefficients.
 
     Args:
         tolerances: what the user asks for goes before the defaults, for outputs.
@@ -59,11 +62,15 @@ def allowed_errors(
     """
     blocks = len(metadata.blocks)
     itself = ""
+    predictors = len(metadata.kernels)
     if metadata.precision == "fp32":
         outputs, logits = dict.fromkeys(metadata.outputs, FP32_OUTPUTS), [FP32_LOGITS] * blocks
-        source = f"fp32: ‖y−r‖/‖r‖ ≤ {FP32_OUTPUTS:g} for outputs, {FP32_LOGITS:g} for gate logits"
+        coefficients = [FP32_COEFFICIENTS] * predictors
+        source = f"fp32: ‖y−r‖/‖r‖ ≤ {FP32_OUTPUTS:g} for outputs"
+        source += f", {FP32_LOGITS:g} for gate logits" if blocks else ""
+        source += f"; |y−r| ≤ {FP32_COEFFICIENTS:g} for coefficients" if predictors else ""
     elif torch_low is not None:
-        outputs, logits = _errors_of(torch_low, metadata, forced_feeds, reference)
+        outputs, logits, coefficients = _errors_of(torch_low, metadata, forced_feeds, reference)
         itself = _flips_of(torch_low, metadata, feeds, reference) if blocks else ""
         source = (
             f"{metadata.precision}: ‖y−r‖/‖r‖ ≤ {LOW_PRECISION_FACTOR:g} × the error of dense torch in "
@@ -77,17 +84,18 @@ def allowed_errors(
                 f"--tolerance {unknown[0]}:VALUE"
             )
         outputs, logits = {}, [LOGITS_WITHOUT_TORCH[metadata.precision]] * blocks
+        coefficients = [COEFFICIENTS_WITHOUT_TORCH[metadata.precision]] * predictors
         source = f"{metadata.precision}: ‖y−r‖/‖r‖ ≤ {logits[0]:g} for gate logits" if logits else metadata.precision
     asked = {name: tolerance for name in metadata.outputs if (tolerance := tolerances.of(name)) is not None}
     if asked:
         source += "; as asked: " + ", ".join(f"{name} {tolerance:g}" for name, tolerance in asked.items())
-    return Allowed({**outputs, **asked}, logits, source, itself)
+    return Allowed({**outputs, **asked}, logits, source, coefficients, itself)
 
 
 def _errors_of(
     torch_low: TorchBackend, metadata: ExportMetadata, forced_feeds: Sequence[Feed], reference: Iterations
-) -> tuple[dict[str, float], list[float]]:
-    """Twice the errors of outputs and logits under forced masks, at least those allowed in fp32."""
+) -> tuple[dict[str, float], list[float], list[float]]:
+    """Twice the errors of outputs, logits and coefficients under forced masks, at least those allowed in fp32."""
     results = runs.run(torch_low.runner(forced_feeds[0], forced=bool(metadata.blocks)), forced_feeds)
     outputs = {
         name: max(FP32_OUTPUTS, LOW_PRECISION_FACTOR * error)
@@ -97,7 +105,10 @@ def _errors_of(
         max(FP32_LOGITS, LOW_PRECISION_FACTOR * (gate.logit_error or 0.0))
         for gate in _gates(results, reference, metadata)
     ]
-    return outputs, logits
+    names = [predictor.coefficients for predictor in metadata.kernels]
+    differences = largest_differences(*([_joined(run, name) for name in names] for run in (results, reference)))
+    coefficients = [max(FP32_COEFFICIENTS, LOW_PRECISION_FACTOR * float(each.max())) for each in differences]
+    return outputs, logits, coefficients
 
 
 def _flips_of(torch_low: TorchBackend, metadata: ExportMetadata, feeds: Sequence[Feed], reference: Iterations) -> str:
@@ -115,10 +126,11 @@ def _output_errors(results: Iterations, reference: Iterations, metadata: ExportM
 
 
 def _gates(results: Iterations, reference: Iterations, metadata: ExportMetadata) -> list[GateStatistics]:
-    def joined(iterations: Iterations, index: int) -> NDArray[Any]:
-        return np.concatenate([batch[f"{LOGITS}{index}"] for batch in iterations])
-
     return [
-        compare_gates(block.name, joined(reference, index), logits=joined(results, index))
+        compare_gates(block.name, _joined(reference, f"{LOGITS}{index}"), logits=_joined(results, f"{LOGITS}{index}"))
         for index, block in enumerate(metadata.blocks)
     ]
+
+
+def _joined(iterations: Iterations, name: str) -> NDArray[Any]:
+    return np.concatenate([batch[name] for batch in iterations])

@@ -22,6 +22,8 @@ from dyn2trt.export.metadata import ExportMetadata
 TORCH, ONNXRUNTIME, TENSORRT = "torch", "onnxruntime", "tensorrt"
 NAMES = (TORCH, ONNXRUNTIME, TENSORRT)
 
+CPU = "CPUExecutionProvider"
+
 Feed = Mapping[str, NDArray[Any]]
 
 
@@ -60,39 +62,49 @@ class TorchBackend:
         self.name = name
         self._network = network
         self._execution: Execution = "dense" if metadata.ops == "dense" else "masked"
-        kind = "ungated" if metadata.ops == "dense" else "masked dense"
+        kind = "masked dense" if metadata.blocks else "dynamic kernels" if metadata.kernels else "ungated"
+        self._dynamic_kernels = bool(metadata.kernels)
         self.detail = f"torch {torch.__version__} on the CPU, {kind}, {precision}"
 
     def runner(self, feed: Feed, *, forced: bool = False, taps: Sequence[str] = ()) -> BaseRunner:
         from dyn2trt.compare.torch_runner import TorchRunner
 
         gates = len(feed) - 1 if forced else 0
-        return TorchRunner(self._network, name=self.name, gates=gates, taps=taps, execution=self._execution)
+        network = self._network
+        if taps and self._dynamic_kernels:
+            from dyn2trt.blocks.fold import fold_batchnorm
+
+            network = fold_batchnorm(network)  # an exported convolution holds the BatchNorm behind it
+        return TorchRunner(network, name=self.name, gates=gates, taps=taps, execution=self._execution)
+
+
+def parse_provider(text: str) -> str:
+    """``cpu``, ``cuda`` or the full name of an execution provider of ONNX Runtime → its full name."""
+    return {"cpu": CPU, "cuda": "CUDAExecutionProvider"}.get(text.lower(), text)
 
 
 class OnnxRuntimeBackend:
     """The exported file in ONNX Runtime.
 
     Args:
-        providers: execution providers in order of preference.
+        provider: execution provider; nodes that it does not take run on the CPU.
 
     Raises:
-        NotRun: onnxruntime is not installed, or was built without a provider.
+        NotRun: onnxruntime is not installed, or was built without the provider.
     """
 
     name = ONNXRUNTIME
 
-    def __init__(
-        self, model: onnx.ModelProto, metadata: ExportMetadata, providers: Sequence[str] = ("CPUExecutionProvider",)
-    ) -> None:
+    def __init__(self, model: onnx.ModelProto, metadata: ExportMetadata, provider: str = CPU) -> None:
         try:
             import onnxruntime
         except ImportError as error:
             raise NotRun("onnxruntime is not installed; pip install 'dyn2trt[cpu]'") from error
-        if absent := [name for name in providers if name not in onnxruntime.get_available_providers()]:
-            raise NotRun(f"this onnxruntime was built without {', '.join(absent)}; pip install 'dyn2trt[gpu]'")
-        self._model, self._metadata, self._providers = model, metadata, list(providers)
-        self.detail = f"onnxruntime {onnxruntime.__version__}, {', '.join(providers)}"
+        available = onnxruntime.get_available_providers()
+        if provider not in available:
+            raise NotRun(f"this onnxruntime has no {provider}; it has {', '.join(available)}")
+        self._model, self._metadata, self._providers = model, metadata, list(dict.fromkeys((provider, CPU)))
+        self.detail = f"onnxruntime {onnxruntime.__version__}, {provider}"
 
     def runner(self, feed: Feed, *, forced: bool = False, taps: Sequence[str] = ()) -> BaseRunner:
         import onnxruntime
@@ -114,4 +126,6 @@ class OnnxRuntimeBackend:
             raise NotRun(
                 f"it has no {self._metadata.precision} kernel for {missing}; export fp32 to compare there"
             ) from error
+        if self._providers[0] not in session.get_providers():
+            raise NotRun(f"{self._providers[0]} did not start; the log of onnxruntime says what it lacks")
         return OnnxrtRunner(session, name=self.name)

@@ -1,7 +1,8 @@
 """Which block goes wrong first.
 
-Both sides run with the reference's masks, every gated block's input and output made visible, and are compared in
-execution order. A block that takes what the reference takes and gives something else is where to look.
+Both sides run with the reference's masks, every gated block's input and output made visible (in a network without
+gates, every dynamic convolution's), and are compared in execution order. A block that takes what the reference takes
+and gives something else is where to look.
 """
 
 from __future__ import annotations
@@ -31,10 +32,12 @@ def bisect(
     """Return where ``candidate`` leaves ``reference`` first, on one batch.
 
     Args:
-        forced_feed: ``x`` and the masks to force.
+        forced_feed: ``x``, and the masks to force where there are gates.
         torch_low: torch at a lower precision; each block may then err twice as far as it does.
     """
-    blocks = [block.name for block in metadata.blocks]
+    blocks = [block.name for block in metadata.blocks] or [
+        convolution.name for predictor in metadata.kernels for convolution in predictor.convolutions
+    ]
     expected = _traced(reference, forced_feed, blocks)
     errors = _errors(_traced(candidate, forced_feed, blocks), expected, blocks)
     base = max(allowed.outputs.values())
@@ -65,7 +68,7 @@ def first_divergence(
 
 
 def _traced(backend: Backend, feed: Feed, blocks: Sequence[str]) -> runs.Iterations:
-    return runs.run(backend.runner(feed, forced=True, taps=blocks), [feed])
+    return runs.run(backend.runner(feed, forced=len(feed) > 1, taps=blocks), [feed])
 
 
 def _errors(candidate: runs.Iterations, reference: runs.Iterations, blocks: Sequence[str]) -> list[tuple[float, float]]:

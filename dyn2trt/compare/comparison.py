@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from dyn2trt.compare import runs
 from dyn2trt.compare.allowance import allowed_errors, yardstick
 from dyn2trt.compare.backends import (
+    CPU,
     ONNXRUNTIME,
     TENSORRT,
     TORCH,
@@ -24,6 +25,7 @@ from dyn2trt.compare.backends import (
     TorchBackend,
 )
 from dyn2trt.compare.bisect import bisect
+from dyn2trt.compare.coefficients import CoefficientResult, judge_coefficients
 from dyn2trt.compare.gates import GateStatistics, compare_gates
 from dyn2trt.compare.metrics import NormCompareFunc
 from dyn2trt.compare.names import FORCED, INPUT, LOGITS, MASK
@@ -64,6 +66,8 @@ class CompareOptions:
     atol: Tolerances | None = None
     rtol: Tolerances | None = None
     bisect: bool = False
+    provider: str = CPU
+    """Execution provider of ONNX Runtime."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +78,8 @@ class Evidence:
     """The images, [N, 3, H, W]."""
     reference_masks: tuple[NDArray[np.bool_], ...]
     """What the reference decided, [N, 1, Ho, Wo] a block."""
+    reference_coefficients: tuple[NDArray[np.float32], ...]
+    """What it predicted for its dynamic kernels, [N, size] a predictor."""
     feeds: list[Feed]
     """A batch each; the last is filled up by repeating images where the batch is static."""
     forced_feeds: list[Feed]
@@ -170,7 +176,8 @@ def compare_model(
         causes=_nothing_ran(results),
     )
     masks = tuple(np.concatenate([batch[i] for batch in decisions])[: len(x)] >= 0 for i in range(gates))
-    return comparison, Evidence(x, masks, feeds, forced if gates else [], free_runs, forced_runs)
+    coefficients = tuple(_coefficients(metadata, free, len(x)))
+    return comparison, Evidence(x, masks, coefficients, feeds, forced if gates else [], free_runs, forced_runs)
 
 
 def _compare_backend(
@@ -216,8 +223,15 @@ def _judge(
         counted = "1 decision" if flips == 1 else f"{flips} decisions"
         notes.append(f"{counted} flipped: the outputs as they are (in parentheses) follow from them and are not judged")
         notes += [allowed.torch_itself] if allowed.torch_itself else []
+    coefficients = _judge_coefficients(setting, forced or free)
+    if metadata.kernels and not coefficients:
+        notes.append("its coefficients are not known: a plan gives outputs alone")
     found = causes(
-        free_gates=free_gates, forced_gates=forced_gates, outputs=free_outputs, forced_outputs=forced_outputs
+        free_gates=free_gates,
+        forced_gates=forced_gates,
+        outputs=free_outputs,
+        forced_outputs=forced_outputs,
+        coefficients=coefficients,
     )
     result = BackendResult(
         name=backend.name,
@@ -226,12 +240,15 @@ def _judge(
         forced_gates=forced_gates,
         outputs=free_outputs,
         forced_outputs=forced_outputs,
+        coefficients=coefficients,
         notes=tuple(notes),
         causes=found,
     )
-    if not options.bisect or forced is None:
+    gated = bool(metadata.blocks)
+    if not options.bisect or (forced is None if gated else not metadata.kernels):
         return result
-    worst = max(forced_outputs, key=lambda output: output.error).worst_image // len(setting.feeds[0][INPUT])
+    judged = forced_outputs or free_outputs
+    worst = max(judged, key=lambda output: output.error).worst_image // len(setting.feeds[0][INPUT])
     feed = setting.forced_feeds[worst]
     divergence = bisect(setting.reference, backend, metadata, feed, allowed, setting.torch_low)
     return replace(result, divergence=divergence)
@@ -250,6 +267,21 @@ def _gate_statistics(setting: _Setting, candidate: Iterations) -> list[GateStati
     return statistics
 
 
+def _judge_coefficients(setting: _Setting, candidate: Iterations) -> tuple[CoefficientResult, ...]:
+    """Compare the coefficients of dynamic kernels; empty where there are none, or the candidate does not give them."""
+    metadata = setting.metadata
+    found, expected = (_coefficients(metadata, run, setting.images) for run in (candidate, setting.free))
+    if len(found) < len(metadata.kernels):
+        return ()
+    return judge_coefficients(metadata.kernels, found, expected, setting.allowed.coefficients)
+
+
+def _coefficients(metadata: ExportMetadata, iterations: Iterations, images: int) -> list[NDArray[np.float32]]:
+    """[N, size] a predictor, as far as they are given."""
+    arrays = [_joined(iterations, predictor.coefficients, images) for predictor in metadata.kernels]
+    return [array for array in arrays if array is not None]
+
+
 def _joined(iterations: Iterations, name: str, images: int) -> NDArray[Any] | None:
     if any(name not in batch for batch in iterations):
         return None
@@ -262,7 +294,7 @@ def _backend(
     if name == TORCH:
         return TorchBackend(network, metadata)
     if name == ONNXRUNTIME:
-        return OnnxRuntimeBackend(model, metadata)
+        return OnnxRuntimeBackend(model, metadata, options.provider)
     return TensorRTBackend(options.model, model, options.plan)
 
 

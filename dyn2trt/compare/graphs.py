@@ -10,19 +10,20 @@ import onnx_ir as ir
 
 from dyn2trt.compare.names import MASK, block_input, block_output
 from dyn2trt.errors import Dyn2trtError
-from dyn2trt.export.surgery import with_logit_outputs
+from dyn2trt.export.surgery import with_coefficient_outputs, with_logit_outputs
 from dyn2trt.export.surgery.graph import close_model, gated_nodes, open_model
 from dyn2trt.export.surgery.overruled import with_overruled_gates
-from dyn2trt.ops.schema import SCHEMAS
+from dyn2trt.ops.schema import MASK_SCATTER, SCHEMAS
 
 
 def observed(model: onnx.ModelProto, *, forced: bool = False, taps: Sequence[str] = ()) -> onnx.ModelProto:
-    """Return the model with its gates' logits as outputs.
+    """Return the model with its gates' logits, and the coefficients of its dynamic kernels, as outputs.
 
     Args:
         forced: take the masks from inputs ``forced{i}`` instead; the logits stay the gates' own.
-        taps: blocks whose first input and output become float32 outputs too.
+        taps: gated blocks or dynamic convolutions whose first input and output become float32 outputs too.
     """
+    model = with_coefficient_outputs(model)
     model = with_overruled_gates(model) if forced else with_logit_outputs(model)
     return _with_block_outputs(_without_masks(model), taps) if taps else _without_masks(model)
 
@@ -37,14 +38,23 @@ def _without_masks(model: onnx.ModelProto) -> onnx.ModelProto:
 
 def _with_block_outputs(model: onnx.ModelProto, blocks: Sequence[str]) -> onnx.ModelProto:
     opened, metadata = open_model(model)
+    dynamic = {
+        part.name: (part.input, part.output) for predictor in metadata.kernels for part in predictor.convolutions
+    }
+    values = {
+        value.name: value for value in (*opened.graph.inputs, *(v for node in opened.graph for v in node.outputs))
+    }
     for block in blocks:
-        nodes = list(_nodes_of(opened, block))
-        if not nodes:
-            raise Dyn2trtError(f"block {block} is in the metadata but not in the graph; export the model again")
-        entering = next(filter(None, map(_dense_input, nodes)), None)
-        for value, name in ((entering, block_input(block)), (nodes[-1].outputs[0], block_output(block))):
+        if block in dynamic:
+            border = tuple(values.get(name) for name in dynamic[block])
+        else:
+            nodes = list(_nodes_of(opened, block))
+            border = next(filter(None, map(_dense_input, nodes)), None), next(filter(None, map(_result, nodes)), None)
+        for value, name in zip(border, (block_input(block), block_output(block)), strict=True):
             if value is None:
-                raise Dyn2trtError(f"block {block} has no dense input in the graph; export the model again")
+                raise Dyn2trtError(
+                    f"block {block} is in the metadata, not as such in the graph; export the model again"
+                )
             cast = ir.Value(name=name, type=ir.TensorType(ir.DataType.FLOAT), shape=value.shape)
             node = ir.Node("", "Cast", [value], [ir.AttrInt64("to", ir.DataType.FLOAT)], outputs=[cast], name=name)
             opened.graph.append(node)
@@ -57,6 +67,11 @@ def _nodes_of(model: ir.Model, block: str) -> Iterator[ir.Node]:
     for node in gated_nodes(model):
         if node.name == block or (node.name or "").startswith(f"{block}/"):
             yield node
+
+
+def _result(node: ir.Node) -> ir.Value | None:
+    """What the block gives, where the node is the one that gives it."""
+    return node.outputs[0] if SCHEMAS[node.op_type].is_composite or node.op_type == MASK_SCATTER.name else None
 
 
 def _dense_input(node: ir.Node) -> ir.Value | None:

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+from dyn2trt.export.metadata import COEFFICIENTS_PREFIX as COEFFICIENTS
 from dyn2trt.export.metadata import INPUT as INPUT
 from dyn2trt.export.metadata import LOGITS_PREFIX as LOGITS
 from dyn2trt.export.metadata import MASK_PREFIX as MASK
 from dyn2trt.export.metadata import OUTPUT_PREFIX as OUTPUT
 from dyn2trt.export.surgery.overruled import PREFIX as FORCED
 
-__all__ = ["FORCED", "INPUT", "LOGITS", "MASK", "OUTPUT", "block_input", "block_output"]
+__all__ = ["COEFFICIENTS", "FORCED", "INPUT", "LOGITS", "MASK", "OUTPUT", "block_input", "block_output"]
 
 
 def block_input(block: str) -> str:
-    """What enters a gated block, float32 [N, C, H, W]."""
+    """What enters a gated block or a dynamic convolution, float32 [N, C, H, W]."""
     return f"{block}:in"
 
 
 def block_output(block: str) -> str:
-    """What leaves a gated block, float32 [N, Co, Ho, Wo]."""
+    """What leaves it, float32 [N, Co, Ho, Wo]."""
     return f"{block}:out"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from dyn2trt.compare.backends import NAMES
+from dyn2trt.compare.backends import NAMES, parse_provider
 from dyn2trt.compare.comparison import CompareOptions
 from dyn2trt.compare.tolerances import Tolerances, parse_tolerances
 from dyn2trt.errors import Dyn2trtError
@@ -28,6 +28,7 @@ def compare_options(
     atol: Sequence[str] | None = None,
     rtol: Sequence[str] | None = None,
     bisect: bool = False,
+    provider: str | None = None,
 ) -> CompareOptions:
     """Put the options together: what is given here goes before the recipe's, and that before the defaults.
 
@@ -50,6 +51,7 @@ def compare_options(
         atol=parse_tolerances(atol) if atol else base.atol,
         rtol=parse_tolerances(rtol) if rtol else base.rtol,
         bisect=bisect,
+        provider=parse_provider(provider) if provider else base.provider,
     )
 
 

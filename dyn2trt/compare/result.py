@@ -7,6 +7,7 @@ import math
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from dyn2trt.compare.coefficients import CoefficientResult
 from dyn2trt.compare.gates import GateStatistics
 
 FORMAT = 1
@@ -43,10 +44,13 @@ class GateResult:
 
 @dataclass(frozen=True)
 class Divergence:
-    """Where a backend leaves the reference, with the reference's masks forced."""
+    """Where a backend leaves the reference, with the reference's masks forced.
+
+    Its blocks are the gated ones or, in a network that has none, the dynamic convolutions.
+    """
 
     where: Literal["block", "before", "nowhere"]
-    """In ``block``; in the ungated layers ``before`` it; or ``nowhere`` up to the end of the last block."""
+    """In ``block``; in the layers ``before`` it; or ``nowhere`` up to the end of the last block."""
     block: str | None
     error: float
     """Relative error of the block's output (of its input, where it lies before it)."""
@@ -59,8 +63,9 @@ class Divergence:
 class Cause:
     """One reason for which a comparison failed."""
 
-    kind: Literal["decisions", "numbers", "run"]
-    """Gates decide otherwise than rounding explains; outputs differ with the same decisions; or it did not run."""
+    kind: Literal["decisions", "kernels", "numbers", "run"]
+    """Gates decide otherwise than rounding explains; coefficients of dynamic kernels differ; outputs differ with the
+    same decisions; or it did not run."""
     message: str
 
 
@@ -81,6 +86,8 @@ class BackendResult:
     """Outputs as they are."""
     forced_outputs: tuple[OutputResult, ...] = ()
     """Outputs with the reference's masks forced."""
+    coefficients: tuple[CoefficientResult, ...] = ()
+    """Of dynamic kernels, in execution order; with the reference's masks forced where there are any."""
     divergence: Divergence | None = None
     """None unless asked for."""
     notes: tuple[str, ...] = ()

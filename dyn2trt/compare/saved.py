@@ -13,7 +13,7 @@ from polygraphy.json import save_json
 
 from dyn2trt.compare import runs
 from dyn2trt.compare.comparison import Evidence
-from dyn2trt.compare.names import MASK
+from dyn2trt.compare.names import COEFFICIENTS, MASK
 from dyn2trt.files import replacing
 from dyn2trt.images import to_pictures
 
@@ -40,8 +40,13 @@ def save_runs(evidence: Evidence, folder: Path) -> list[Path]:
 
 
 def save_activity(evidence: Evidence, path: Path, *, mean: Sequence[float], std: Sequence[float]) -> None:
-    """Write ``mask{i}`` (bool [N, 1, Ho, Wo], the reference's) and ``images`` (RGB uint8 [N, H, W, 3]) as .npz."""
+    """Write the images, and what the reference decided on them, as .npz.
+
+    ``images`` RGB uint8 [N, H, W, 3]; ``mask{i}`` bool [N, 1, Ho, Wo] of the gated blocks; ``coefficients{i}`` float32
+    [N, size] of the predictors of dynamic kernels.
+    """
     arrays: dict[str, Any] = {f"{MASK}{index}": mask for index, mask in enumerate(evidence.reference_masks)}
+    arrays |= {f"{COEFFICIENTS}{index}": values for index, values in enumerate(evidence.reference_coefficients)}
     arrays["images"] = to_pictures(evidence.x, mean=mean, std=std)
     with replacing(path) as temporary:
         np.savez_compressed(temporary, **arrays)

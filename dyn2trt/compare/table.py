@@ -11,6 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from dyn2trt.compare.coefficients import CoefficientResult
 from dyn2trt.compare.result import BackendResult, Comparison, Divergence, GateResult, OutputResult
 
 T = TypeVar("T")
@@ -51,6 +52,8 @@ def _backend(backend: BackendResult, rows: int | None) -> Iterator[RenderableTyp
         yield from _gates(backend.gates, backend.forced_gates, rows)
     if backend.outputs:
         yield _outputs(backend.outputs, backend.forced_outputs)
+    if backend.coefficients:
+        yield _coefficients(backend.coefficients, rows)
     yield from (Text(note, "yellow") for note in backend.notes)
     if backend.divergence is not None:
         yield Text(describe(backend.divergence))
@@ -108,6 +111,22 @@ def _outputs(free: Sequence[OutputResult], forced: Sequence[OutputResult]) -> Ta
     return table
 
 
+def _coefficients(compared: Sequence[CoefficientResult], rows: int | None) -> Table:
+    shown = compared if rows is None else sorted(compared, key=_excess, reverse=True)[:rows]
+    title = "coefficients of dynamic kernels"
+    if len(shown) < len(compared):
+        title += f": the worst {len(shown)} of {len(compared)} predictors"
+    table = _table(title, "predictor", "coefficients", "max |y−r|", "allowed")
+    for one in shown:
+        cells = (f"{one.size}", f"{one.max_abs:.2g}", f"{one.tolerance:.2g}")
+        table.add_row(escape(one.predictor), *cells, style=None if one.passed else "red")
+    return table
+
+
+def _excess(one: CoefficientResult) -> tuple[bool, float]:
+    return not one.passed, one.max_abs / one.tolerance
+
+
 def _table(title: str, first: str, *others: str) -> Table:
     table = Table(title=title, title_justify="left", title_style="", box=box.SIMPLE_HEAD, padding=0)
     table.add_column(first, no_wrap=True)
@@ -123,8 +142,8 @@ def _or_none(items: Sequence[T], count: int) -> Sequence[T | None]:
 def describe(divergence: Divergence) -> str:
     """Say where a backend diverges, in one line."""
     if divergence.where == "nowhere":
-        return f"no gated block diverges; what leaves the last one is off by {divergence.error:.2g}"
-    place = "in the ungated layers before" if divergence.where == "before" else "in"
+        return f"no block diverges; what leaves the last one is off by {divergence.error:.2g}"
+    place = "in the layers before" if divergence.where == "before" else "in"
     return (
         f"diverges first {place} block {divergence.block}: off by {divergence.error:.2g} ({divergence.tolerance:.2g} "
         f"allowed), what went in by {divergence.input_error:.2g}"

@@ -16,7 +16,8 @@ from polygraphy.common import TensorMetadata
 from torch import Tensor, nn
 
 from dyn2trt.blocks.base import Execution, set_execution
-from dyn2trt.compare.names import FORCED, INPUT, LOGITS, OUTPUT, block_input, block_output
+from dyn2trt.blocks.dynamic import CoefficientPredictor
+from dyn2trt.compare.names import COEFFICIENTS, FORCED, INPUT, LOGITS, OUTPUT, block_input, block_output
 from dyn2trt.gates.decisions import forced_masks
 from dyn2trt.gates.mask_unit import MaskUnit
 
@@ -26,12 +27,13 @@ class TorchRunner(BaseRunner):
 
     Feeds: ``x`` float32 [N, 3, H, W]; with ``gates`` given, also ``forced0``, ..., float32 [N, 1, Ho, Wo], and a
     block is active where they are ≥ 0. Results: ``out0``, ...; ``logits0``, ..., which are what the gates themselves
-    say, forced or not; and for every block of ``taps`` its first input and its output.
+    say, forced or not; ``coefficients0``, ... of its dynamic kernels; and for every module of ``taps`` its first input
+    and its output.
 
     Args:
         network: in evaluation mode; takes and gives float32.
         gates: how many masks are fed; 0 lets the network decide.
-        taps: module paths of blocks.
+        taps: module paths of gated blocks or dynamic convolutions.
         execution: ``dense`` for a model that was exported without gates.
     """
 
@@ -79,19 +81,29 @@ class TorchRunner(BaseRunner):
 
 @contextmanager
 def _observed(network: nn.Module, taps: Sequence[str], seen: OrderedDict[str, NDArray[Any]]) -> Iterator[None]:
-    """Write logits, and the inputs and outputs of tapped blocks, into ``seen`` as the network runs."""
+    """Write logits, coefficients, and the inputs and outputs of tapped blocks, into ``seen`` as the network runs."""
     hooks = []
     count = 0
 
-    def see_logits(_module: nn.Module, _args: Any, logits: Tensor) -> None:
+    def see_logits(_unit: nn.Module, _args: Any, decision: tuple[Tensor, Tensor]) -> None:
         nonlocal count
-        seen[f"{LOGITS}{count}"] = _array(logits)
+        seen[f"{LOGITS}{count}"] = _array(decision[0])
         count += 1
 
     for module in network.modules():
         if isinstance(module, MaskUnit):
-            # Before the mask unit's own hooks, which is where masks are forced.
-            hooks.append(module.maskconv.register_forward_hook(see_logits))
+            # Ahead of the hook by which the mask may be forced.
+            hooks.append(module.register_forward_hook(see_logits, prepend=True))
+    predictions = 0
+
+    def see_coefficients(_predictor: nn.Module, _args: Any, coefficients: Tensor) -> None:
+        nonlocal predictions
+        seen[f"{COEFFICIENTS}{predictions}"] = _array(coefficients)
+        predictions += 1
+
+    for module in network.modules():
+        if isinstance(module, CoefficientPredictor):
+            hooks.append(module.register_forward_hook(see_coefficients))
     for block in taps:
 
         def see_block(_module: nn.Module, args: tuple[Tensor, ...], output: Tensor, block: str = block) -> None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from dyn2trt.compare.coefficients import CoefficientResult
 from dyn2trt.compare.gates import GateStatistics
 from dyn2trt.compare.metrics import NormResult
 from dyn2trt.compare.result import Cause, GateResult, OutputResult
@@ -29,6 +30,8 @@ class Allowed:
     """Relative error of each gate's logits, in execution order."""
     source: str
     """In words."""
+    coefficients: Sequence[float] = ()
+    """Largest difference of each predictor's coefficients, in execution order."""
     torch_itself: str = ""
     """What torch flips and loses at the model's own precision, deciding for itself; in words, for fp16 and bf16."""
 
@@ -105,12 +108,17 @@ def causes(
     forced_gates: Sequence[GateResult],
     outputs: Sequence[OutputResult],
     forced_outputs: Sequence[OutputResult],
+    coefficients: Sequence[CoefficientResult] = (),
 ) -> tuple[Cause, ...]:
     """Name what failed, each fault once.
+
+    Wrong coefficients make wrong kernels, so they are named first.
 
     A wrong block also makes the gates after it wrong. So gates are blamed only where the outputs with forced masks
     agree, or nothing was run with forced masks.
     """
+    if wrong_kernels := [result for result in coefficients if not result.passed]:
+        return (Cause("kernels", _kernels_off(wrong_kernels)),)
     found = [
         Cause("numbers", f"{_difference(output)} with the reference's masks forced: arithmetic, not decisions")
         for output in forced_outputs
@@ -143,6 +151,15 @@ def _gates_off(wrong: Sequence[GateResult]) -> str:
     )
     more = f" and {len(wrong) - _NAMED} more" if len(wrong) > _NAMED else ""
     return f"gates decide otherwise on the reference's own data: {named}{more}"
+
+
+def _kernels_off(wrong: Sequence[CoefficientResult]) -> str:
+    named = ", ".join(
+        f"{result.predictor} (by up to {result.max_abs:.2g}, {result.tolerance:.2g} allowed)"
+        for result in wrong[:_NAMED]
+    )
+    more = f" and {len(wrong) - _NAMED} more" if len(wrong) > _NAMED else ""
+    return f"coefficients of dynamic kernels differ: {named}{more}"
 
 
 def _flips_unexplained(gate: GateStatistics) -> str:
