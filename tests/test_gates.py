@@ -103,7 +103,7 @@ def test_a_layers_gate_draws_one_noise_an_image_and_starts_open() -> None:
     _, mask = unit(torch.randn(4000, 4, 3, 2))
     assert torch.equal(mask, mask[:, :, :1, :1].expand_as(mask))
     # The authors' biases, 0.1 and 2: sigmoid(1.9). Five standard deviations of the mean are 0.027.
-    assert float(mask.mean()) == pytest.approx(1 / (1 + np.exp(-1.9)), abs=0.03)
+    assert mask.mean().item() == pytest.approx(1 / (1 + np.exp(-1.9)), abs=0.03)
     assert float(make_mask_unit("layer", 4).maskconv.fc2.weight.abs().max()) < 0.01
 
 

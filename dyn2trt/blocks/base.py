@@ -78,12 +78,20 @@ class GatedBlock(nn.Module):
         """The block through its op, evaluated at the positions whose logit ≥ 0."""
         raise NotImplementedError
 
-    def forward(self, x: Tensor) -> Tensor:
-        """[N, C, H, W] → [N, Co, Ho, Wo], by the execution chosen."""
+    def forward(self, x: Tensor, decision: tuple[Tensor, Tensor] | None = None) -> Tensor:
+        """Run the block by the execution chosen.
+
+        Args:
+            x: [N, C, H, W].
+            decision: logits and mask, where the network around the block has asked the mask unit already.
+
+        Returns:
+            [N, Co, Ho, Wo].
+        """
         activation = _ACTIVATIONS[self.outer_activation]
         if self.masker is None or self.execution == "dense":
             return activation(self.identity(x) + self.branch(x))
-        logits, mask = self.masker(x)
+        logits, mask = self.masker(x) if decision is None else decision
         if self.execution == "sparse":
             if self.training:
                 raise Dyn2trtError("sparse execution has no gradient: call network.eval(), or train with 'masked'")

@@ -73,8 +73,8 @@ class InvertedResidual(GatedBlock):
     def identity(self, x: Tensor) -> Tensor:
         return x
 
-    def forward(self, x: Tensor) -> Tensor:
-        return super().forward(x) if self.is_identity else self.branch(x)
+    def forward(self, x: Tensor, decision: tuple[Tensor, Tensor] | None = None) -> Tensor:
+        return super().forward(x, decision) if self.is_identity else self.branch(x)
 
     def sparse(self, x: Tensor, logits: Tensor) -> Tensor:
         return self.call_op(x, logits, activation=self.inner_activation)

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from dyn2trt.gates.layer import LayerMaskUnit
 from dyn2trt.gates.mask_unit import MaskUnit, PointwiseMaskUnit, SqueezeMaskUnit
 
-KINDS = {"pointwise": PointwiseMaskUnit, "squeeze": SqueezeMaskUnit, "layer": LayerMaskUnit}
+KINDS: dict[str, Callable[[int, int], MaskUnit]] = {
+    "pointwise": PointwiseMaskUnit,
+    "squeeze": SqueezeMaskUnit,
+    "layer": LayerMaskUnit,
+}
 NO_GATE = "none"
 
 

@@ -7,7 +7,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from dyn2trt.gates.mask_unit import MaskUnit
+from dyn2trt.gates.mask_unit import GumbelMaskUnit
 
 _HIDDEN = 16
 
@@ -34,7 +34,7 @@ class LayerScore(nn.Module):
         return (execute - skip).expand(-1, -1, height, width)
 
 
-class LayerMaskUnit(MaskUnit):
+class LayerMaskUnit(GumbelMaskUnit):
     """The gate of ConvNet-AIG (Veit & Belongie, ECCV 2018, section 3.2; layers are named as in the authors' code).
 
     Executing or skipping a layer is a mask over its positions that is 1 or 0 throughout an image, so the ops for

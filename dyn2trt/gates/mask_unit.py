@@ -20,9 +20,7 @@ class GatePart(nn.Module):
 
 
 class MaskUnit(GatePart):
-    """Logits of a block's positions, and the decision on them.
-
-    A subclass sets ``maskconv``, which computes the logits.
+    """What decides for a block: returns logits and mask, both [N, 1, Ho, Wo]; a position is active where logit ≥ 0.
 
     Attributes:
         decides: on what: ``positions``, each for itself; ``layer``: the whole block, for an image; ``halting``:
@@ -30,6 +28,21 @@ class MaskUnit(GatePart):
     """
 
     decides: ClassVar[str] = "positions"
+
+    def initialise(self) -> None:
+        """Set the initial weights that the unit's own paper asks for, after the network's have been drawn."""
+
+    def open(self, logit: float) -> None:
+        """Set the weights so that every position is active whatever the input, with ``logit`` for a logit."""
+        raise NotImplementedError
+
+
+class GumbelMaskUnit(MaskUnit):
+    """A mask unit that computes its logits from the block's input, and learns through a Gumbel-Softmax.
+
+    A subclass sets ``maskconv``, which computes the logits.
+    """
+
     maskconv: nn.Module
 
     def __init__(self) -> None:
@@ -49,12 +62,8 @@ class MaskUnit(GatePart):
         logits = self.maskconv(x.to(next(self.parameters()).dtype))
         return logits, self.gumbel(logits)
 
-    def initialise(self) -> None:
-        """Set the initial weights that the unit's own paper asks for, after the network's have been drawn."""
-
     @torch.no_grad()
     def open(self, logit: float) -> None:
-        """Set the weights so that every logit is ``logit``, whatever the input."""
         for parameter in self.parameters():
             parameter.zero_()
         # A pointwise unit is one convolution, a squeeze unit a convolution and a linear layer whose results add up.
@@ -63,7 +72,7 @@ class MaskUnit(GatePart):
         convolution.bias.fill_(logit)
 
 
-class PointwiseMaskUnit(MaskUnit):
+class PointwiseMaskUnit(GumbelMaskUnit):
     """1×1 convolution, strided like the block. The authors' mask unit for pose networks."""
 
     def __init__(self, channels: int, stride: int = 1) -> None:
@@ -84,7 +93,7 @@ class Squeeze(nn.Module):
         return self.conv(x) + pooled[:, :, None, None]
 
 
-class SqueezeMaskUnit(MaskUnit):
+class SqueezeMaskUnit(GumbelMaskUnit):
     """Local and global context ("squeeze unit"). The authors' mask unit for classification networks."""
 
     def __init__(self, channels: int, stride: int = 1) -> None:

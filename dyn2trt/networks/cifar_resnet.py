@@ -8,6 +8,7 @@ from dyn2trt.blocks import BasicBlock
 from dyn2trt.blocks.convolution import conv3x3
 from dyn2trt.errors import Dyn2trtError
 from dyn2trt.networks.initialise import kaiming
+from dyn2trt.networks.stages import HALTING, residual_stage
 
 
 class CifarResNet(nn.Module):
@@ -28,9 +29,9 @@ class CifarResNet(nn.Module):
         self.conv1 = conv3x3(3, planes, stem_stride)
         self.bn1 = nn.BatchNorm2d(planes)
         self.relu = nn.ReLU()
-        self.layer1 = _stage(planes, planes, blocks_per_stage, 1, mask_unit)
-        self.layer2 = _stage(planes, 2 * planes, blocks_per_stage, 2, mask_unit)
-        self.layer3 = _stage(2 * planes, 4 * planes, blocks_per_stage, 2, mask_unit)
+        self.layer1 = residual_stage(BasicBlock, planes, planes, blocks_per_stage, 1, mask_unit)
+        self.layer2 = residual_stage(BasicBlock, planes, 2 * planes, blocks_per_stage, 2, mask_unit)
+        self.layer3 = residual_stage(BasicBlock, 2 * planes, 4 * planes, blocks_per_stage, 2, mask_unit)
         self.avgpool = nn.AdaptiveAvgPool2d(1)
         self.fc = nn.Linear(4 * planes, classes)
         kaiming(self)
@@ -39,11 +40,6 @@ class CifarResNet(nn.Module):
         x = self.relu(self.bn1(self.conv1(x)))
         x = self.layer3(self.layer2(self.layer1(x)))
         return self.fc(self.avgpool(x).flatten(1))
-
-
-def _stage(inplanes: int, planes: int, blocks: int, stride: int, mask_unit: str) -> nn.Sequential:
-    first = BasicBlock(inplanes, planes, stride, mask_unit=mask_unit)
-    return nn.Sequential(first, *(BasicBlock(planes, planes, mask_unit=mask_unit) for _ in range(blocks - 1)))
 
 
 def cifar_resnet(
@@ -59,3 +55,8 @@ def cifar_resnet(
 def cifar_convnet_aig(depth: int = 20, classes: int = 10, width: float = 1.0, stem_stride: int = 1) -> CifarResNet:
     """Build ConvNet-AIG (Veit & Belongie, ECCV 2018): the same ResNet, whose gates skip whole layers."""
     return cifar_resnet(depth, classes, "layer", width, stem_stride)
+
+
+def cifar_sact(depth: int = 20, classes: int = 10, width: float = 1.0, stem_stride: int = 1) -> CifarResNet:
+    """Build SACT (Figurnov et al., CVPR 2017): the same ResNet, whose positions halt, see `HaltingStage`."""
+    return cifar_resnet(depth, classes, HALTING, width, stem_stride)

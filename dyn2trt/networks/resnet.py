@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from dyn2trt.blocks import BasicBlock, Bottleneck
 from dyn2trt.errors import Dyn2trtError
 from dyn2trt.networks.initialise import kaiming
+from dyn2trt.networks.stages import HALTING, residual_stage
 
 _DEPTHS: dict[int, tuple[type[BasicBlock] | type[Bottleneck], tuple[int, int, int, int]]] = {
     18: (BasicBlock, (2, 2, 2, 2)),
@@ -44,11 +45,8 @@ class ResNet(nn.Module):
         inplanes = planes[0]
         stages = []
         for index in range(4):
-            strides = [1 if index == 0 else 2] + [1] * (blocks[index] - 1)
-            stage = nn.Sequential()
-            for stride in strides:
-                stage.append(block(inplanes, planes[index], stride, mask_unit=mask_unit))
-                inplanes = planes[index] * block.expansion
+            stage = residual_stage(block, inplanes, planes[index], blocks[index], 1 if index == 0 else 2, mask_unit)
+            inplanes = planes[index] * block.expansion
             stages.append(stage)
         self.layer1, self.layer2, self.layer3, self.layer4 = stages
         self.avgpool = nn.AdaptiveAvgPool2d(1)
@@ -69,3 +67,8 @@ def resnet(depth: int = 50, width: float = 1.0, classes: int = 1000, mask_unit: 
 def convnet_aig(depth: int = 50, width: float = 1.0, classes: int = 1000) -> ResNet:
     """Build ConvNet-AIG (Veit & Belongie, ECCV 2018): the same ResNet, whose gates skip whole layers."""
     return resnet(depth, width, classes, "layer")
+
+
+def sact(depth: int = 50, width: float = 1.0, classes: int = 1000) -> ResNet:
+    """Build SACT (Figurnov et al., CVPR 2017): the same ResNet, whose positions halt, see `HaltingStage`."""
+    return resnet(depth, width, classes, HALTING)

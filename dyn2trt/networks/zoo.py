@@ -112,6 +112,22 @@ _ENTRIES = (
         "dyn2trt.networks.resnet:convnet_aig",
     ),
     NetworkEntry(
+        "cifar_sact",
+        "SACT for 32x32 images: ResNet whose positions halt one by one",
+        "classification",
+        (1, 3, 32, 32),
+        (Option("depth", 20, "weighted layers", choices=(14, 20, 26, 32, 110)), *_CIFAR_RESNET[1:]),
+        "dyn2trt.networks.cifar_resnet:cifar_sact",
+    ),
+    NetworkEntry(
+        "sact",
+        "SACT for ImageNet: ResNet whose positions halt one by one",
+        "classification",
+        (1, 3, 224, 224),
+        _RESNET,
+        "dyn2trt.networks.resnet:sact",
+    ),
+    NetworkEntry(
         "mobilenet_v2",
         "MobileNetV2 for ImageNet, gated identity blocks",
         "classification",
