@@ -1,4 +1,4 @@
-"""Automatic mixed precision that leaves the gates in fp32."""
+"""Automatic mixed precision that leaves the gates, and what predicts dynamic kernels, in fp32."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from dyn2trt.blocks.dynamic import CoefficientPredictor
 from dyn2trt.blocks.precision import PRECISIONS
 from dyn2trt.gates import GatePart
 
@@ -22,9 +23,12 @@ def autocast(device: torch.device, precision: str) -> Iterator[None]:
 
 
 def keep_gates_in_fp32(network: nn.Module) -> None:
-    """Make every mask unit of ``network`` compute in fp32 inside `autocast`, in place: one flip changes a position."""
+    """Make every mask unit of ``network`` compute in fp32 inside `autocast`, in place: one flip changes a position.
+
+    So do the predictors of dynamic kernels, as after export (`dyn2trt.blocks.precision`).
+    """
     for module in network.modules():
-        if isinstance(module, GatePart):
+        if isinstance(module, GatePart | CoefficientPredictor):
             module.forward = functools.partial(_without_autocast, module.forward)  # type: ignore[method-assign]
 
 
