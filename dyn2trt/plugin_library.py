@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from dyn2trt.contract import DOMAIN, VERSION
 from dyn2trt.errors import Dyn2trtError
 from dyn2trt.files import sha256
-from dyn2trt.ops.schema import DOMAIN, VERSION
 
 ENVIRONMENT = "DYN2TRT_PLUGIN_LIBRARY"
 PATTERN = "libdyn2trt_tensorrt*.so"
@@ -32,7 +32,7 @@ class PluginLibrary:
     version: str
     """Version of dyn2trt whose sources it was compiled from."""
     contract: str
-    """Version of the op contract that its creators register: `dyn2trt.ops.schema.VERSION`."""
+    """Version of the op contract that its creators register: `dyn2trt.contract.VERSION`."""
     tensorrt: str
     """Version of the TensorRT headers."""
     cuda: str

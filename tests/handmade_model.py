@@ -10,8 +10,8 @@ import torch
 import torch.nn.functional as F
 from onnx import TensorProto, helper, numpy_helper
 
+from dyn2trt.contract import DOMAIN, VERSION
 from dyn2trt.export.metadata import Block, ExportMetadata, write_metadata
-from dyn2trt.ops.schema import DOMAIN, VERSION
 
 SHAPE = (2, 3, 12, 10)
 WIDTH, EXPANDED, STAGE = 8, 24, 12

@@ -13,10 +13,10 @@ import torch.nn.functional as F
 from hypothesis import strategies as st
 from onnx import helper
 
+from dyn2trt.contract import ACTIVATIONS, DOMAIN, SCHEMAS, VERSION
 from dyn2trt.ops.bodies import attach_bodies
 from dyn2trt.ops.bodies.signature import PLUGIN_ATTRIBUTES
 from dyn2trt.ops.reference import activate
-from dyn2trt.ops.schema import ACTIVATIONS, DOMAIN, SCHEMAS, VERSION
 
 MASKS = ("nothing", "everything", "one site", "corners", "border", "scattered", "blob")
 

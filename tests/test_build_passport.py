@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import subprocess
+import sys
 
 import pytest
 
@@ -143,3 +145,10 @@ def test_another_plan_under_the_passport(plan, tensorrt_on_cpu):
     write_passport(plan, dataclasses.replace(MINIMAL, tensorrt=tensorrt_on_cpu.__version__, gpu=machine.gpu))
     with pytest.raises(Dyn2trtError, match="not the plan that its passport describes"):
         load_plan(plan)
+
+
+def test_importing_build_loads_no_heavy_package():
+    heavy = "('torch', 'onnx', 'tensorrt', 'numpy', 'pydantic')"
+    code = f"import sys, dyn2trt.build; print([name for name in {heavy} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"

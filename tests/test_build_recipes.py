@@ -8,12 +8,12 @@ import onnx
 import pytest
 
 from dyn2trt.build import BuildOptions, build_engine, read_passport
+from dyn2trt.contract import DOMAIN
 from dyn2trt.export import export_network
 from dyn2trt.export.metadata import read_metadata
 from dyn2trt.export.recipe_export import export_recipe
 from dyn2trt.export.surgery import dense_twin, inline_composites
 from dyn2trt.networks.zoo import build_network
-from dyn2trt.ops.schema import DOMAIN
 from dyn2trt.recipe import load_recipe
 
 pytestmark = pytest.mark.tensorrt

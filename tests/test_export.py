@@ -19,12 +19,12 @@ from onnx import TensorProto, numpy_helper
 from torch import Tensor, nn
 
 from dyn2trt.blocks import BasicBlock, InvertedResidual, set_execution
+from dyn2trt.contract import DOMAIN, SCHEMAS
 from dyn2trt.errors import Dyn2trtError
 from dyn2trt.export import export_network
 from dyn2trt.export.metadata import ExportMetadata, read_metadata
 from dyn2trt.gates import record_decisions
 from dyn2trt.networks.zoo import build_network
-from dyn2trt.ops.schema import DOMAIN, SCHEMAS
 
 SIZES = {
     "hourglass_f32_s2": (128, 128),

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from ops_cases import Case, composite, composites, one_node_model, run_onnx, run_torch
 
 import dyn2trt.ops  # noqa: F401  registers the ops
+from dyn2trt.contract import COMPOSITES, DOMAIN, SCHEMAS
 from dyn2trt.errors import Dyn2trtError
 from dyn2trt.ops.bodies import attach_bodies, functions_for
 from dyn2trt.ops.bodies.hints import node_hints
-from dyn2trt.ops.schema import COMPOSITES, DOMAIN, SCHEMAS
 
 COMPOSITE_NAMES = [schema.name for schema in COMPOSITES]
 

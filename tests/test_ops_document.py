@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
+from dyn2trt.contract import SCHEMAS
 from dyn2trt.ops.document import ops_page
-from dyn2trt.ops.schema import SCHEMAS
 
 
 def test_page_is_current():

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from ops_cases import MASKS, activity, one_node_model, run_onnx, run_torch
 
 import dyn2trt.ops  # noqa: F401  registers the ops
+from dyn2trt.contract import ACTIVATIONS
 from dyn2trt.ops.geometry import Geometry
 from dyn2trt.ops.reference import activate
-from dyn2trt.ops.schema import ACTIVATIONS
 
 
 @st.composite

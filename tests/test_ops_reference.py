@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from ops_cases import Case, composite, composites, masked_dense, run_torch
 
 import dyn2trt.ops  # noqa: F401  registers the ops
+from dyn2trt.contract import SCHEMAS
 from dyn2trt.ops.geometry import Geometry, same3x3
-from dyn2trt.ops.schema import SCHEMAS
 
 
 @pytest.mark.parametrize("schema", SCHEMAS.values(), ids=SCHEMAS)

@@ -17,8 +17,8 @@ from tensorrt_on_cpu import harness
 
 from dyn2trt import plugin_library
 from dyn2trt.build import BuildOptions, build_engine
+from dyn2trt.contract import DOMAIN, SCHEMAS, VERSION
 from dyn2trt.errors import Dyn2trtError
-from dyn2trt.ops.schema import DOMAIN, SCHEMAS, VERSION
 from dyn2trt.plugin_library import describe_library, load_plugin_library
 
 pytestmark = pytest.mark.tensorrt

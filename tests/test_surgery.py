@@ -8,6 +8,7 @@ import onnxruntime
 import pytest
 from handmade_model import METADATA, SHAPE, Handmade, noise
 
+from dyn2trt.contract import DOMAIN
 from dyn2trt.errors import Dyn2trtError
 from dyn2trt.export.metadata import read_metadata
 from dyn2trt.export.surgery import (
@@ -17,7 +18,6 @@ from dyn2trt.export.surgery import (
     with_logit_outputs,
     with_mask_outputs,
 )
-from dyn2trt.ops.schema import DOMAIN
 
 
 @pytest.fixture(scope="module")

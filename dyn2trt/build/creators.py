@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from dyn2trt.ops.schema import DOMAIN, SCHEMAS
+from dyn2trt.contract import DOMAIN, SCHEMAS
 from dyn2trt.plugin_library import BUILD_COMMAND, ENVIRONMENT
 
 if TYPE_CHECKING:

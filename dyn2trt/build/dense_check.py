@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from dyn2trt.build.creators import Creator, wanted_creator, why_unmet
-from dyn2trt.ops.schema import DOMAIN
+from dyn2trt.contract import DOMAIN
 
 if TYPE_CHECKING:
     import onnx

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from dyn2trt.build.creators import Creator, registered_creators, wanted_creator, why_unmet
 from dyn2trt.build.trt import flavour, reasons
-from dyn2trt.ops.schema import DOMAIN, SCHEMAS
+from dyn2trt.contract import DOMAIN, SCHEMAS
 
 if TYPE_CHECKING:
     import onnx

@@ -49,7 +49,7 @@ class Block:
     name: str
     """Module path in the network; the name of the node, or the prefix of the nodes with ``ops="primitive"``."""
     op: str
-    """Composite of `dyn2trt.ops.schema` that the block is, whatever the file writes it as."""
+    """Composite of `dyn2trt.contract` that the block is, whatever the file writes it as."""
     logits: str
     """Value that holds the gate's logits, float32 [N, 1, Ho, Wo]."""
     grid: tuple[int, int]

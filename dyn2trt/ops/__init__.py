@@ -1,7 +1,7 @@
 """The ops of domain ``dyn2trt``; importing this package registers ``torch.ops.dyn2trt.*``."""
 
+from dyn2trt.contract import COMPOSITES, DOMAIN, PRIMITIVES, SCHEMAS, VERSION
 from dyn2trt.ops.register import register_torch_ops
-from dyn2trt.ops.schema import COMPOSITES, DOMAIN, PRIMITIVES, SCHEMAS, VERSION
 
 register_torch_ops()
 

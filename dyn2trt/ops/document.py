@@ -5,13 +5,13 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable
 
+from dyn2trt import contract
+from dyn2trt.contract import COMPOSITES, DOMAIN, PRIMITIVES, VERSION, Attribute, OpSchema, Tensor
 from dyn2trt.files import write_text
-from dyn2trt.ops import schema as contract
-from dyn2trt.ops.schema import COMPOSITES, DOMAIN, PRIMITIVES, VERSION, Attribute, OpSchema, Tensor
 
 _INTRODUCTION = f"""# Ops of domain `{DOMAIN}`, version {VERSION}
 
-This page is generated from `dyn2trt/ops/schema.py`; change that file, then run
+This page is generated from `dyn2trt/contract.py`; change that file, then run
 `python -m dyn2trt.ops.document docs/ops.md`.
 
 {{terms}}

@@ -12,9 +12,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from dyn2trt.contract import ACTIVATIONS, REDUCTIONS
 from dyn2trt.ops.geometry import Geometry, same3x3
 from dyn2trt.ops.memory_format import output_format
-from dyn2trt.ops.schema import ACTIVATIONS, REDUCTIONS
 
 SiteSet = tuple[Tensor, Tensor, Tensor]
 """sites int32[P], slots int32[N, H, W], count int32[N]."""

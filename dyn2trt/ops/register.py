@@ -12,11 +12,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from dyn2trt.contract import DOMAIN, SCHEMAS
 from dyn2trt.ops import reference
 from dyn2trt.ops.cuda import register_cuda_ops
 from dyn2trt.ops.geometry import Geometry
 from dyn2trt.ops.memory_format import output_format
-from dyn2trt.ops.schema import DOMAIN, SCHEMAS
 
 _LIBRARY: torch.library.Library | None = None
 

@@ -11,9 +11,9 @@ import onnx
 import onnx_ir as ir
 from onnx_ir.passes import common
 
+from dyn2trt.contract import DOMAIN
 from dyn2trt.errors import Dyn2trtError
 from dyn2trt.export.surgery.graph import attributes_of, close_model, constant, gated_nodes, gates, open_model
-from dyn2trt.ops.schema import DOMAIN
 
 
 def dense_twin(model: onnx.ModelProto) -> onnx.ModelProto:

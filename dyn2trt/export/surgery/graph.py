@@ -10,9 +10,9 @@ import onnx
 import onnx_ir as ir
 from onnx_ir.passes import common
 
+from dyn2trt.contract import DOMAIN, SCHEMAS
 from dyn2trt.errors import Dyn2trtError
 from dyn2trt.export.metadata import Block, ExportMetadata, KernelPredictor, read_metadata, write_metadata
-from dyn2trt.ops.schema import DOMAIN, SCHEMAS
 
 PLUGIN_ATTRIBUTES = ("plugin_namespace", "plugin_version")
 

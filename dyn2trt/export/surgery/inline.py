@@ -8,10 +8,10 @@ import onnx
 import onnx_ir as ir
 from onnx_ir.passes import common
 
+from dyn2trt.contract import DOMAIN, SCHEMAS, VERSION
 from dyn2trt.export.metadata import read_metadata
 from dyn2trt.export.surgery.graph import PLUGIN_ATTRIBUTES, close_model, gated_nodes, open_model
 from dyn2trt.ops.bodies import attach_bodies
-from dyn2trt.ops.schema import DOMAIN, SCHEMAS, VERSION
 
 _BLOCK = "dyn2trt.block"
 

@@ -6,11 +6,11 @@ say what the work that is none costs. They were fitted on two cores of an AVX-51
 
 from __future__ import annotations
 
+from dyn2trt.contract import Attribute
 from dyn2trt.ops.bodies import bands, dense
 from dyn2trt.ops.bodies.compositions import COMPOSITIONS, composition
 from dyn2trt.ops.bodies.signature import EXPANDED_CHANNELS, SCHEDULE
 from dyn2trt.ops.bodies.text import activation_constants, activation_kind, int_lists, is_attribute
-from dyn2trt.ops.schema import Attribute
 
 FIXED_MACS = 15_000_000
 """What gathering and scattering costs whatever the size of the map: some fifty small nodes."""

@@ -8,13 +8,13 @@ from typing import Literal
 import onnx
 from onnx import helper
 
+from dyn2trt.contract import DOMAIN, SCHEMAS, VERSION
 from dyn2trt.errors import Dyn2trtError
 from dyn2trt.ops.bodies.adaptive import HINT_NAMES, HINTS, adaptive_body
 from dyn2trt.ops.bodies.compositions import COMPOSITIONS
 from dyn2trt.ops.bodies.hints import node_hints
 from dyn2trt.ops.bodies.primitives import primitive_body
 from dyn2trt.ops.bodies.signature import function
-from dyn2trt.ops.schema import DOMAIN, SCHEMAS, VERSION
 
 MIN_OPSET = 20
 """Oldest default opset of a model that the bodies are written for."""

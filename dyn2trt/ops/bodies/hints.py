@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import onnx
 
-from dyn2trt.ops.schema import SCHEMAS
+from dyn2trt.contract import SCHEMAS
 
 _INVERTED = "GatedInvertedResidual"
 
