@@ -202,3 +202,11 @@ def test_mistakes_are_told() -> None:
         build_network("dy_cifar_resnet", {"width": 0.01})
     with pytest.raises(Dyn2trtError, match="kernels is more than -1"):
         build_network("dy_resnet", {"kernels": -1})
+
+
+@pytest.mark.parametrize("name", SMALL)
+@torch.no_grad()
+def test_an_untrained_network_stays_in_the_range_of_fp16(name: str) -> None:
+    torch.manual_seed(0)
+    network = fold_batchnorm(build_network(name.split()[0], SMALL[name]))
+    assert relative_error(to_precision(network, "fp16")(images(2)), network.double()(images(2).double())) < 5e-3

@@ -36,6 +36,7 @@ class DyFCN(nn.Module):
             nn.Conv2d(features, classes, kernel_size=1),
         )
         kaiming(self)
+        self.backbone.initialise_branches()
 
     def forward(self, x: Tensor) -> Tensor:
         scores = self.head(self.backbone(x))
