@@ -133,3 +133,20 @@ def _wanted() -> Iterator[Run]:
     for kernels in (1, 2, 4):
         for width in (0.25, 0.5):
             yield Run("dynet", 8, width, 0, kernels)
+    yield Run("dynet", 8, 0.5, 1, 6)
+    for seed in (1, 2):
+        yield Run("resnet", 8, 1.0, seed)
+    for value in (0.5, 0.3, 0.7):
+        yield Run("aig", 14, 1.0, 0, value)
+    for value in (0.01, 0.1, 0.001):
+        yield Run("sact", 14, 1.0, 0, value)
+    yield Run("dynconv", 8, 1.5, 0, 0.1)
+    for seed in (1, 2):
+        yield Run("resnet", 8, 0.25, seed)
+        yield Run("dynet", 8, 0.25, seed, 6)
+        yield Run("dynet", 8, 0.5, seed, 6)
+        for kernels in (1, 4, 2):
+            yield Run("dynet", 8, 0.5, seed, kernels)
+    yield Run("dynet", 14, 0.5, 0, 6)
+    for seed in (1, 2):
+        yield Run("aig", 14, 1.0, seed, 0.5)
