@@ -94,9 +94,16 @@ class TrainSection(_Section):
     """A checkpoint of the same network to fine-tune; a dense one, without gates, gets gates that begin open."""
 
     budget: Fraction | None = None
-    """Fraction of the gated blocks' multiply-accumulates to execute. Without one the network trains dense, ungated."""
+    """Fraction of the gated blocks' multiply-accumulates to execute. Without one, and without the two that follow, the
+    network trains dense, ungated."""
+    target_rate: Fraction | None = None
+    """How often each layer executes, for gates that skip whole layers (ConvNet-AIG); in place of a budget."""
+    ponder: Annotated[float, Field(ge=0)] | None = None
+    """Weight of the ponder cost, for networks whose positions halt (SACT); in place of a budget. The paper's τ, 0.001
+    to 0.01."""
     alpha: Annotated[float, Field(ge=0)] = 10.0
-    """Weight of the sparsity criterion; 10 beside a cross-entropy, 0.01 beside the mean squared error of heat maps."""
+    """Weight of the criterion of budget or target_rate; for a budget 10 beside a cross-entropy and 0.01 beside the mean
+    squared error of heat maps, for a target rate its authors' 2."""
     anneal: Annotated[float, Field(gt=0, le=1)] = 1 / 3
     """Fraction of training over which the blocks' bounds widen."""
     temperature: Annotated[float, Field(gt=0)] = 1.0
@@ -137,6 +144,8 @@ class TrainSection(_Section):
             raise ValueError(f"samples is for digits and figures; {self.task} has as many images as its folder")
         if self.label_smoothing and self.task in ("figures", "mpii"):
             raise ValueError(f"label_smoothing is for classification; {self.task} has no classes")
+        if len(given := [k for k in ("budget", "target_rate", "ponder") if getattr(self, k) is not None]) > 1:
+            raise ValueError(f"{' and '.join(given)} exclude each other; each is one way of training gates")
         if self.milestones and self.schedule != "step":
             raise ValueError(f"milestones belong to schedule step, not {self.schedule}")
         return self

@@ -21,12 +21,10 @@ def card(result: Mapping[str, Any], weights: Path, *, about: str, commands: str)
     settings, parts = result["settings"], {name: result[name] for name in ("validation", "test") if result[name]}
     options = ", ".join(f"{name} {value}" for name, value in settings["options"].items())
     shape = "x".join(map(str, settings["input_shape"]))
-    budget = settings["budget"]
     lines = [
         f"# {weights.name}",
         "",
-        f"Network `{settings['network']}` ({options}) for inputs of {shape}, trained "
-        + (f"to a budget of {budget:g} of its gated blocks' multiply-accumulates." if budget is not None else "dense."),
+        f"Network `{settings['network']}` ({options}) for inputs of {shape}, trained {_aim(settings)}.",
         "",
         f"- Data: {about}",
         f"- Seed {settings['seed']}, precision {settings['precision']}, {result['epochs']} epochs, "
@@ -57,6 +55,17 @@ def card(result: Mapping[str, Any], weights: Path, *, about: str, commands: str)
     for block in next(iter(parts.values()))["activity"]:
         lines.append(_row(f"`{block}`", [f"{part['activity'][block]:.1%}" for part in parts.values()]))
     return "\n".join(lines) + "\n"
+
+
+def _aim(settings: Mapping[str, Any]) -> str:
+    """What the gates were trained to."""
+    if settings["budget"] is not None:
+        return f"to a budget of {settings['budget']:g} of its gated blocks' multiply-accumulates"
+    if settings.get("target_rate") is not None:
+        return f"to execute each layer for {settings['target_rate']:g} of the images"
+    if settings.get("ponder") is not None:
+        return f"with a ponder cost of weight {settings['ponder']:g}"
+    return "dense"
 
 
 def _row(name: str, values: list[str]) -> str:

@@ -1,135 +1,53 @@
-"""The sparsity criterion: a budget for the network's executed multiply-accumulates and annealed bounds for each block.
-
-Verelst & Tuytelaars, "Dynamic Convolutions: Exploiting Spatial Sparsity for Faster Inference", CVPR 2020, section 3.4:
-the loss of training is L_task + α (L_net + L_lower + L_upper).
-"""
+"""What is added to the task's loss so that a network computes less: one class a method, each in its own file."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from typing import Protocol
 
-import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from dyn2trt.errors import Dyn2trtError
-from dyn2trt.gates import Decision, halo
-from dyn2trt.macs import BlockMacs, MacReport
-from dyn2trt.train.processes import mean_with_local_gradient
-
-
-@dataclass(frozen=True)
-class Bounds:
-    """What fraction of its own multiply-accumulates a block may execute without a penalty."""
-
-    lower: float
-    upper: float
+from dyn2trt.gates import Decision
+from dyn2trt.macs import MacReport
+from dyn2trt.recipe import TrainSection
+from dyn2trt.train.budget import SparsityCriterion
+from dyn2trt.train.ponder import PonderCriterion, stages_of
+from dyn2trt.train.target_rate import TargetRateCriterion
 
 
-def annealed_bounds(budget: float, progress: float, anneal: float = 1 / 3) -> Bounds:
-    """The bounds at one moment of training.
-
-    Both start at the budget, so that no gate can close or open for good before it has learned anything, and part by
-    cos² until they allow everything.
-
-    Args:
-        budget: fraction of the multiply-accumulates in gated blocks, 0 to 1.
-        progress: fraction of training that has passed, 0 to 1.
-        anneal: the progress at which the bounds have reached 0 and 1.
-    """
-    tightness = math.cos(min(max(progress / anneal, 0.0), 1.0) * math.pi / 2) ** 2
-    return Bounds(lower=tightness * budget, upper=1 - tightness * (1 - budget))
-
-
-@dataclass(frozen=True)
-class SparsityTerms:
-    """The criterion's terms for one batch, scalars of float64, without α.
-
-    Attributes:
-        network: L_net, the squared distance of ``executed`` from the budget.
-        lower: L_lower, the mean over blocks of the squared shortfall below the lower bound.
-        upper: L_upper, the mean over blocks of the squared excess over the upper bound.
-        executed: fraction of the gated blocks' multiply-accumulates that the batch executed.
-        blocks: the same of each block, [number of blocks].
-    """
-
-    network: Tensor
-    lower: Tensor
-    upper: Tensor
-    executed: Tensor
-    blocks: Tensor
+class Terms(Protocol):
+    """A criterion's judgement of one batch."""
 
     @property
     def total(self) -> Tensor:
-        """L_net + L_lower + L_upper."""
-        return self.network + self.lower + self.upper
+        """What is added to the task's loss once it is weighed, scalar."""
+
+    def logged(self) -> Mapping[str, Tensor]:
+        """Scalars of float64 by column of the log, among them ``executed``, a fraction of the gated blocks' work."""
 
 
-class SparsityCriterion:
-    """The criterion of one network at one input size.
+class Criterion(Protocol):
+    """Judges the decisions of a forward pass at a ``progress`` of training from 0 to 1.
 
-    In a run of several processes the executed fractions are those of the whole batch, so that the terms do not depend
-    on how the batch is divided.
-
-    Args:
-        report: what each block costs.
-        budget: target fraction of the gated blocks' multiply-accumulates, 0 to 1.
-        anneal: fraction of training over which the bounds widen.
-
-    Raises:
-        Dyn2trtError: a budget outside 0 to 1, or a network without gates.
+    Attributes:
+        weight: of the terms' total beside the task's loss.
     """
 
-    def __init__(self, report: MacReport, budget: float, anneal: float = 1 / 3) -> None:
-        if not 0 <= budget <= 1:
-            raise Dyn2trtError(f"a budget is a fraction of the multiply-accumulates, 0 to 1, not {budget}")
-        if not report.blocks:
-            raise Dyn2trtError("the network has no gated block, so a budget means nothing; leave train.budget out")
-        self.report = report
-        self.budget = budget
-        self.anneal = anneal
+    weight: float
 
-    def __call__(self, decisions: Sequence[Decision], progress: float) -> SparsityTerms:
-        """Judge the decisions of one forward pass.
-
-        Args:
-            decisions: from `dyn2trt.gates.record_decisions`, with their gradients.
-            progress: fraction of training that has passed.
-
-        Raises:
-            ValueError: the decisions are of other blocks than the report.
-        """
-        blocks = mean_with_local_gradient(executed_fractions(self.report, decisions))
-        weights = torch.tensor([b.macs_total for b in self.report.blocks], dtype=blocks.dtype, device=blocks.device)
-        executed = (blocks * weights).sum() / weights.sum()
-        bounds = annealed_bounds(self.budget, progress, self.anneal)
-        return SparsityTerms(
-            network=(executed - self.budget) ** 2,
-            lower=(bounds.lower - blocks).clamp(min=0).square().mean(),
-            upper=(blocks - bounds.upper).clamp(min=0).square().mean(),
-            executed=executed,
-            blocks=blocks,
-        )
+    def __call__(self, decisions: Sequence[Decision], progress: float) -> Terms: ...
 
 
-def executed_fractions(report: MacReport, decisions: Sequence[Decision]) -> Tensor:
-    """The fraction of its multiply-accumulates that each block executed over the batch, float64 [number of blocks].
-
-    Work at the halo is counted at the halo's own sites. As in the authors' code, the halo is a number without a
-    gradient: the gates learn from the work at the active sites.
+def make_criterion(settings: TrainSection, network: nn.Module, report: MacReport) -> Criterion | None:
+    """The criterion that a recipe asks for, None where it asks for none and the network trains dense.
 
     Raises:
-        ValueError: the decisions are of other blocks, in number or order, than the report.
+        Dyn2trtError: it does not fit the network's gates.
     """
-    ran, counted = [decision.block for decision in decisions], [block.name for block in report.blocks]
-    if ran != counted:
-        raise ValueError(f"expected one decision for each of {counted}, in this order; these are of {ran}")
-    return torch.stack([_fraction(b, d.mask) for b, d in zip(report.blocks, decisions, strict=True)])
-
-
-def _fraction(block: BlockMacs, mask: Tensor) -> Tensor:
-    reads = halo(mask.detach() >= 0.5, block.halo_grid, stride=block.halo_stride)
-    active, read = mask.sum(dtype=torch.float64), reads.sum(dtype=torch.float64)
-    executed = active * block.macs_per_active_site + read * block.macs_per_halo_site
-    return executed / (mask.shape[0] * block.macs_total)
+    if settings.budget is not None:
+        return SparsityCriterion(report, settings.budget, settings.anneal, settings.alpha)
+    if settings.target_rate is not None:
+        return TargetRateCriterion(report, settings.target_rate, settings.alpha)
+    if settings.ponder is not None:
+        return PonderCriterion(report, stages_of(network), settings.ponder)
+    return None

@@ -28,7 +28,7 @@ from dyn2trt.train import saved
 from dyn2trt.train.batches import GlobalBatches, evaluation_loader, training_loader
 from dyn2trt.train.batchnorm import share_batchnorm
 from dyn2trt.train.card import card
-from dyn2trt.train.criterion import SparsityCriterion
+from dyn2trt.train.criterion import make_criterion
 from dyn2trt.train.divergence import DivergenceGuard
 from dyn2trt.train.evaluate import Evaluation, evaluate
 from dyn2trt.train.heat_maps import heat_map_sheet, sample_images
@@ -39,7 +39,8 @@ from dyn2trt.train.schedule import moment
 from dyn2trt.train.start import load_start, open_gates, seeded_network
 
 _NO_EFFECT_ON_WEIGHTS = {"data", "workers", "pictures"}
-_MEANS = ("loss_task", "loss_network", "loss_lower", "loss_upper", "executed")
+_LATER_SETTINGS = ("target_rate", "ponder")
+"""Left out of a run's identity while unset, so that runs from before these keys can go on."""
 
 
 @dataclass(frozen=True)
@@ -115,15 +116,13 @@ class _Trainer:
         self.report: MacReport = count_macs(self.network, recipe.export.input_shape)
         if settings.start is not None:
             load_start(self.network, settings.start)
-        self.criterion = None
-        if settings.budget is None:
+        self.criterion = make_criterion(settings, self.network, self.report)
+        if self.criterion is None:
             set_execution(self.network, "dense")
             open_gates(self.network)  # so that the checkpoint means the same to whoever runs its gates
             for _, block in gated_blocks(self.network):
                 assert block.masker is not None
                 block.masker.requires_grad_(False)
-        else:
-            self.criterion = SparsityCriterion(self.report, settings.budget, settings.anneal)
         set_gumbel(self.network, temperature=settings.temperature)
         keep_gates_in_fp32(self.network)
         self.network.to(self.device)
@@ -193,7 +192,7 @@ class _Trainer:
         self.task.train.set_epoch(epoch)
         self.batches.set_epoch(epoch)
         self.wrapped.train()
-        sums = torch.zeros(len(_MEANS), dtype=torch.float64)
+        sums: dict[str, Tensor] = {}
         rate = 0.0
         for step, (images, target) in enumerate(loader):
             now = moment(settings, epoch, step, steps)
@@ -202,16 +201,16 @@ class _Trainer:
             for group in self.optimizer.param_groups:
                 group["lr"] = rate
             terms = self._step(images, target, now.progress)
-            loss = terms[0].item()
+            loss = terms["loss_task"].item()
             self.guard.watch(loss, epoch=epoch, step=step, learning_rate=rate)
-            sums += terms.cpu()
+            sums = {name: sums.get(name, 0) + value for name, value in terms.items()}
             if self.process.writes:
                 self.listener("step", {"epoch": epoch, "step": step, "steps": steps, "loss": loss})
-        means = summed(sums.to(self.device)).cpu() / (steps * self.process.count)
-        return {"learning_rate": rate, **dict(zip(_MEANS, means.tolist(), strict=True))}
+        means = summed(torch.stack(list(sums.values()))).cpu() / (steps * self.process.count)
+        return {"learning_rate": rate, **dict(zip(sums, means.tolist(), strict=True))}
 
-    def _step(self, images: Tensor, target: dict[str, Tensor], progress: float) -> Tensor:
-        """One update; returns the values of `_MEANS`, float64."""
+    def _step(self, images: Tensor, target: dict[str, Tensor], progress: float) -> dict[str, Tensor]:
+        """One update; returns the loss's terms and the executed fraction, by column of the log, float64 scalars."""
         images = images.to(self.device, non_blocking=True)
         target = {name: value.to(self.device, non_blocking=True) for name, value in target.items()}
         with record_decisions(self.network) as decisions, autocast(self.device, self.settings.precision):
@@ -219,19 +218,19 @@ class _Trainer:
         task_loss = self.task.loss(outputs, target)
         if self.guard.blind == 0:
             self.guard.blind = self.task.loss(_zeros_like(outputs), target).item()
-        values = [task_loss.detach().double()]
+        values = {"loss_task": task_loss.detach().double()}
         total = task_loss
         if self.criterion is not None:
             terms = self.criterion(decisions, progress)
-            total = task_loss + self.settings.alpha * terms.total.to(task_loss.dtype)
-            values += [t.detach() for t in (terms.network, terms.lower, terms.upper, terms.executed)]
+            total = task_loss + self.criterion.weight * terms.total.to(task_loss.dtype)
+            values |= {name: value.detach() for name, value in terms.logged().items()}
         else:
-            values += [values[0].new_tensor(value) for value in (0.0, 0.0, 0.0, 1.0)]
+            values["executed"] = torch.ones_like(values["loss_task"])
         self.optimizer.zero_grad(set_to_none=True)
         self.scaler.scale(total).backward()
         self.scaler.step(self.optimizer)
         self.scaler.update()
-        return torch.stack(values)
+        return values
 
     def _keep(self, epoch: int, validation: Evaluation, seconds: float) -> None:
         """Save the epoch, and its weights as the best where they are."""
@@ -272,7 +271,8 @@ class _Trainer:
 
     def _identity(self) -> dict[str, Any]:
         """The settings that weights depend on."""
-        train = self.settings.model_dump(mode="json", exclude=_NO_EFFECT_ON_WEIGHTS)
+        unset = {name for name in _LATER_SETTINGS if getattr(self.settings, name) is None}
+        train = self.settings.model_dump(mode="json", exclude=_NO_EFFECT_ON_WEIGHTS | unset)
         if self.settings.start is not None:
             train["start"] = sha256(self.settings.start)
         return {

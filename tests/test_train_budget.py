@@ -13,7 +13,8 @@ from dyn2trt.errors import Dyn2trtError
 from dyn2trt.gates import Decision, record_decisions, set_gumbel
 from dyn2trt.macs import BlockMacs, MacReport, count_macs
 from dyn2trt.networks.zoo import build_network
-from dyn2trt.train.criterion import SparsityCriterion, annealed_bounds, executed_fractions
+from dyn2trt.train.budget import SparsityCriterion, annealed_bounds
+from dyn2trt.train.executed import executed_fractions
 
 A = BlockMacs("a", "GatedBasicBlock", (4, 4), (4, 4), 1, macs_per_active_site=30, macs_per_halo_site=10)
 B = BlockMacs("b", "GatedBottleneck", (2, 2), (4, 4), 2, macs_per_active_site=100, macs_per_halo_site=5)

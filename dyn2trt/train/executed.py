@@ -1,0 +1,40 @@
+"""What a batch executed, block by block, with the gradient that a criterion needs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from dyn2trt.gates import Decision, halo
+from dyn2trt.macs import BlockMacs, MacReport
+
+
+def executed_fractions(report: MacReport, decisions: Sequence[Decision]) -> Tensor:
+    """The fraction of its multiply-accumulates that each block executed over the batch, float64 [number of blocks].
+
+    Work at the halo is counted at the halo's own sites. As in the authors' code, the halo is a number without a
+    gradient: the gates learn from the work at the active sites.
+
+    Raises:
+        ValueError: the decisions are of other blocks, in number or order, than the report.
+    """
+    ran, counted = [decision.block for decision in decisions], [block.name for block in report.blocks]
+    if ran != counted:
+        raise ValueError(f"expected one decision for each of {counted}, in this order; these are of {ran}")
+    return torch.stack([_fraction(b, d.mask) for b, d in zip(report.blocks, decisions, strict=True)])
+
+
+def _fraction(block: BlockMacs, mask: Tensor) -> Tensor:
+    reads = halo(mask.detach() >= 0.5, block.halo_grid, stride=block.halo_stride)
+    active, read = mask.sum(dtype=torch.float64), reads.sum(dtype=torch.float64)
+    executed = active * block.macs_per_active_site + read * block.macs_per_halo_site
+    return executed / (mask.shape[0] * block.macs_total)
+
+
+def executed_fraction(report: MacReport, decisions: Sequence[Decision]) -> Tensor:
+    """The fraction of all gated blocks' multiply-accumulates that the batch executed, float64 scalar, no gradient."""
+    blocks = executed_fractions(report, decisions).detach()
+    weights = torch.tensor([b.macs_total for b in report.blocks], dtype=blocks.dtype, device=blocks.device)
+    return (blocks * weights).sum() / weights.sum()

@@ -1,0 +1,68 @@
+"""The target rate: how often each layer of a network executes, where gates decide on layers.
+
+Veit & Belongie, "Convolutional Networks with Adaptive Inference Graphs", ECCV 2018, section 3.3: every layer's rate of
+execution over a batch is pulled to one target, so that no gate closes or opens for good and the layers share the work.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from dyn2trt.errors import Dyn2trtError
+from dyn2trt.gates import Decision
+from dyn2trt.macs import MacReport
+from dyn2trt.train.executed import executed_fraction
+from dyn2trt.train.processes import mean_with_local_gradient
+
+
+@dataclass(frozen=True)
+class RateTerms:
+    """The criterion's term for one batch, float64, without its weight.
+
+    Attributes:
+        total: the mean over layers of the squared distance of the rate from the target.
+        rates: fraction of the images for which each layer executed, [number of layers].
+        executed: fraction of the gated blocks' multiply-accumulates that the batch executed.
+    """
+
+    total: Tensor
+    rates: Tensor
+    executed: Tensor
+
+    def logged(self) -> dict[str, Tensor]:
+        """By column of the log."""
+        return {"loss_rate": self.total, "executed": self.executed}
+
+
+class TargetRateCriterion:
+    """The criterion of one network at one input size. In a run of several processes, rates are of the whole batch.
+
+    Args:
+        report: of the network.
+        target: rate that every layer is to have, 0 to 1.
+        weight: of the term beside the task's loss; the authors' 2.
+
+    Raises:
+        Dyn2trtError: the network's gates do not decide on layers.
+    """
+
+    def __init__(self, report: MacReport, target: float, weight: float = 2.0) -> None:
+        if not report.blocks or any(block.decides != "layer" for block in report.blocks):
+            raise Dyn2trtError(
+                "train.target_rate is for gates that skip whole layers (convnet_aig, cifar_convnet_aig, or mask_unit "
+                "layer), which this network has none of, or others too; leave it out or set train.budget"
+            )
+        self.report = report
+        self.target = target
+        self.weight = weight
+
+    def __call__(self, decisions: Sequence[Decision], progress: float) -> RateTerms:
+        """Judge the decisions of one forward pass; ``progress`` does not matter."""
+        rates = torch.stack([decision.mask.mean(dtype=torch.float64) for decision in decisions])
+        rates = mean_with_local_gradient(rates)
+        executed = mean_with_local_gradient(executed_fraction(self.report, decisions))
+        return RateTerms((rates - self.target).square().mean(), rates, executed)
