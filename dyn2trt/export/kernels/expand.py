@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import onnx_ir as ir
 from onnx_ir.passes import common
@@ -10,7 +10,7 @@ from onnx_ir.passes import common
 from dyn2trt.errors import Dyn2trtError
 from dyn2trt.export.kernels import placeholders
 from dyn2trt.export.kernels.forms import Geometry, Tensors, choose_form, write_form
-from dyn2trt.export.kernels.writer import Writer
+from dyn2trt.export.kernels.writer import Writer, unique
 from dyn2trt.export.metadata import COEFFICIENTS_PREFIX, DynamicConvolution, KernelPredictor
 from dyn2trt.macs import KernelMacs
 
@@ -18,36 +18,38 @@ _PARTS = ("Split", "Slice", "Gather", "Reshape", "Identity")
 """Ops that take a part of a predictor's coefficients."""
 
 
-def expand_kernels(model: ir.Model, macs: Iterable[KernelMacs]) -> tuple[KernelPredictor, ...]:
+def expand_kernels(model: ir.Model, macs: Sequence[KernelMacs]) -> tuple[KernelPredictor, ...]:
     """Replace every placeholder, in place; coefficients become values ``coefficients{i}``, in execution order.
 
     Args:
-        macs: of every predictor, matched by name.
+        macs: of every predictor, in execution order.
 
     Raises:
         Dyn2trtError: a dynamic convolution takes its coefficients from no `CoefficientPredictor`.
     """
     graph = model.graph
-    counts = {count.name: count for count in macs}
+    taken: set[str] = set()
     predictors: dict[ir.Value, tuple[str, list[DynamicConvolution]]] = {}
     for node in [node for node in graph if node.domain == placeholders.DOMAIN]:
+        name = unique(node.attributes["path"].as_string(), taken)  # A module may run twice.
         if node.op_type == placeholders.COEFFICIENTS:
             marked = _name_coefficients(graph, node, f"{COEFFICIENTS_PREFIX}{len(predictors)}")
-            predictors[marked] = (_text(node, "path"), [])
+            predictors[marked] = (name, [])
         else:
-            convolution, coefficients = _expand(graph, node)
+            convolution, coefficients = _expand(graph, node, name)
             predictors[_source(coefficients, predictors, convolution.name)][1].append(convolution)
-    _drop_unread(model)
+    common.RemoveUnusedNodesPass()(model)
+    common.RemoveUnusedOpsetsPass()(model)
     return tuple(
         KernelPredictor(
-            name=path,
+            name=name,
             coefficients=str(value.name),
             size=_size(value),
-            macs_generation=counts[path].macs_generation,
-            macs_convolutions=counts[path].macs_convolutions,
+            macs_generation=count.macs_generation,
+            macs_convolutions=count.macs_convolutions,
             convolutions=tuple(convolutions),
         )
-        for value, (path, convolutions) in predictors.items()
+        for (value, (name, convolutions)), count in zip(predictors.items(), macs, strict=True)
     )
 
 
@@ -55,13 +57,17 @@ def _name_coefficients(graph: ir.Graph, node: ir.Node, name: str) -> ir.Value:
     """Drop the marker and give what it marks its name."""
     predicted = node.inputs[0]
     assert predicted is not None
-    ir.convenience.replace_all_uses_with(node.outputs[0], predicted, replace_graph_outputs=True)
-    graph.remove(node, safe=True)
     predicted.name = name
+    if node.outputs[0].is_graph_output():  # It has a name of its own there.
+        graph.insert_before(node, copy := ir.Node("", "Identity", [predicted], name=f"{name}/Identity", num_outputs=1))
+        _hand_over(node.outputs[0], copy.outputs[0])
+    else:
+        ir.convenience.replace_all_uses_with(node.outputs[0], predicted)
+    graph.remove(node, safe=True)
     return predicted
 
 
-def _expand(graph: ir.Graph, node: ir.Node) -> tuple[DynamicConvolution, ir.Value]:
+def _expand(graph: ir.Graph, node: ir.Node, name: str) -> tuple[DynamicConvolution, ir.Value]:
     """Write the nodes of one dynamic convolution; also returns its own coefficients."""
     x, coefficients, weight, *rest = node.inputs
     assert x is not None
@@ -70,7 +76,7 @@ def _expand(graph: ir.Graph, node: ir.Node) -> tuple[DynamicConvolution, ir.Valu
     assert weight.const_value is not None
     bias = rest[0] if rest else None
     array = weight.const_value.numpy()
-    path, kernels = _text(node, "path"), node.attributes["kernels"].as_int()
+    kernels = node.attributes["kernels"].as_int()
     geometry = Geometry(
         in_channels=_size(x),
         out_channels=array.shape[0] // kernels,
@@ -84,7 +90,7 @@ def _expand(graph: ir.Graph, node: ir.Node) -> tuple[DynamicConvolution, ir.Valu
     output = node.outputs[0]
     assert output.shape is not None
     batch, _, *size = output.shape
-    writer = Writer(graph, path, before=node)
+    writer = Writer(graph, name, before=node)
     cast = coefficients
     if (wanted := ir.DataType.from_numpy(array.dtype)) != coefficients.dtype:
         cast = writer.op("Cast", [coefficients], to=int(wanted))
@@ -101,12 +107,11 @@ def _expand(graph: ir.Graph, node: ir.Node) -> tuple[DynamicConvolution, ir.Valu
         if parameter is not None:  # Frees its name for the parameter in the layout of the form.
             parameter.name = f"{parameter.name}.traced"
     written = write_form(form, writer, geometry, tensors)
-    written.shape, written.type = output.shape, output.type
-    written.name = f"{path}.out"
-    ir.convenience.replace_all_uses_with(output, written, replace_graph_outputs=True)
+    written.name = f"{name}.out"
+    _hand_over(output, written)
     graph.remove(node, safe=True)
     convolution = DynamicConvolution(
-        name=path,
+        name=name,
         in_channels=geometry.in_channels,
         out_channels=geometry.out_channels,
         groups=geometry.groups,
@@ -125,6 +130,14 @@ def _expand(graph: ir.Graph, node: ir.Node) -> tuple[DynamicConvolution, ir.Valu
     return convolution, coefficients
 
 
+def _hand_over(old: ir.Value, new: ir.Value) -> None:
+    """Let everything that reads ``old`` read ``new``; a graph output keeps its name."""
+    new.shape, new.type = old.shape, old.type
+    if old.is_graph_output():
+        new.name, old.name = old.name, f"{old.name}.traced"
+    ir.convenience.replace_all_uses_with(old, new, replace_graph_outputs=True)
+
+
 def _source(value: ir.Value, predictors: Iterable[ir.Value], path: str) -> ir.Value:
     """The predictor's value that a convolution's coefficients are a part of."""
     known, current = set(predictors), value
@@ -141,20 +154,11 @@ def _source(value: ir.Value, predictors: Iterable[ir.Value], path: str) -> ir.Va
     )
 
 
-def _drop_unread(model: ir.Model) -> None:
-    common.RemoveUnusedNodesPass()(model)
-    common.RemoveUnusedOpsetsPass()(model)
-
-
 def _size(value: ir.Value) -> int:
     assert value.shape is not None
     size = value.shape[1]
     assert isinstance(size, int)
     return size
-
-
-def _text(node: ir.Node, name: str) -> str:
-    return node.attributes[name].as_string()
 
 
 def _pair(node: ir.Node, name: str) -> tuple[int, int]:

@@ -21,14 +21,15 @@ class Writer:
         self.graph, self.prefix, self.before = graph, prefix, before
         self.made: dict[str, ir.Value] = {}
         """Initializers of this writer by their names without prefix."""
-        self._taken = {node.name for node in graph}
+        self._taken = {str(node.name) for node in graph}
 
     def op(self, op_type: str, inputs: Sequence[ir.Value | None], outputs: int = 1, **attributes: Any) -> Any:
         """Write a node; returns its output, or the list of them where there are several."""
-        attrs = [ir.convenience.convert_attribute(name, value) for name, value in attributes.items()]
-        node = ir.Node("", op_type, inputs, attrs, name=self._unique(f"{self.prefix}/{op_type}"), num_outputs=outputs)
+        attrs = [ir.convenience.convert_attribute(key, value) for key, value in attributes.items()]
+        name = unique(f"{self.prefix}/{op_type}", self._taken)
+        node = ir.Node("", op_type, inputs, attrs, name=name, num_outputs=outputs)
         for index, output in enumerate(node.outputs):
-            output.name = f"{node.name}.out{index or ''}"
+            output.name = f"{name}.out{index or ''}"
         if self.before is None:
             self.graph.append(node)
         else:
@@ -78,10 +79,12 @@ class Writer:
         end = np.iinfo(np.int64).max
         return self.op("Slice", [x, *(self.integers(values) for values in ((0, 0), (end, end), (2, 3), step))])
 
-    def _unique(self, name: str) -> str:
-        candidate, index = name, 1
-        while candidate in self._taken:
-            index += 1
-            candidate = f"{name}_{index}"
-        self._taken.add(candidate)
-        return candidate
+
+def unique(name: str, taken: set[str]) -> str:
+    """``name``, or where that is ``taken`` the next free one of ``name_2``, ``name_3``, ...; takes it."""
+    candidate, index = name, 1
+    while candidate in taken:
+        index += 1
+        candidate = f"{name}_{index}"
+    taken.add(candidate)
+    return candidate
