@@ -58,8 +58,8 @@ class DynamicConv2d(nn.Module):
       a plain convolution whatever the batch. The paper trains so.
     - ``fused`` weighs and sums the kernels first, then convolves once: the deployed form. Each image has kernels of its
       own, so a batch of N is one convolution with N·groups groups of [1, N·C, H, W].
-    - ``auto`` takes ``feature_maps`` to train on an accelerator and ``fused`` otherwise. On one thread of a CPU a
-      training step of `dy_cifar_resnet` with 6 kernels takes 0.3 of the time so, and no kind of convolution loses.
+    - ``auto`` takes ``feature_maps`` to train on an accelerator and ``fused`` otherwise: on a CPU that is faster to
+      train every kind of convolution (benchmarks/results/kernel_training.json).
 
     Attributes:
         weight: [out_channels·kernels, in_channels/groups, k, k].
