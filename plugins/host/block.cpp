@@ -469,6 +469,11 @@ const char* launched() {
   return names.c_str();
 }
 
+Device& device() {
+  static Device device;
+  return device;
+}
+
 void set_seed(uint64_t seed) {
   Scheduler& s = scheduler();
   const std::lock_guard<std::mutex> lock(s.mutex);
@@ -480,6 +485,10 @@ void set_seed(uint64_t seed) {
 extern "C" {
 
 __attribute__((visibility("default"))) void dyn2trt_host_set_seed(uint64_t seed) { dyn2trt::host::set_seed(seed); }
+
+__attribute__((visibility("default"))) void dyn2trt_host_set_device(int multiprocessors, int shared_bytes) {
+  dyn2trt::host::device() = {multiprocessors, shared_bytes};
+}
 
 __attribute__((visibility("default"))) const char* dyn2trt_host_launched() { return dyn2trt::host::launched(); }
 }

@@ -49,9 +49,10 @@ struct Arguments {
   bool out_rows;
   Activation out_activation;
 
-  // Where blocks that share a tile leave their sums (schedule.cuh); null: tiles are not shared.
+  // Where blocks that share a tile leave their sums (schedule.cuh), null without; and how many blocks may do so.
   float* partial;
   int* arrivals;
+  int sharers;
 };
 
 }  // namespace dyn2trt::gemm

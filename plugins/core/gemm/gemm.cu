@@ -30,7 +30,7 @@ auto with_tiles(const Call& call, Use use) {
   return call.arguments.a.planar || on_cuda_cores ? use(kSmallTiles) : use(kLargeTiles);
 }
 
-Choice choose_for(const Call& call) {
+Problem problem_of(const Call& call) {
   const Arguments& p = call.arguments;
   const bool depthwise = p.depthwise_weight != nullptr;
   Problem problem = {};
@@ -39,8 +39,7 @@ Choice choose_for(const Call& call) {
   problem.chunks = (depthwise ? 1 : p.kernel_h * p.kernel_w) * ceil_div(p.channels, kChunkBytes / bytes_of(call.dtype));
   problem.depthwise = depthwise;
   problem.shared_tiles = p.partial != nullptr;
-  const Device device = {multiprocessors(), max_shared_bytes()};
-  return with_tiles(call, [&](const auto& tiles) { return choose(tiles, device, problem, call.forced_tile); });
+  return problem;
 }
 
 int run_call(const Call& call, const Choice& choice, const Arguments& arguments, void* stream) {
@@ -110,13 +109,16 @@ bool has_kernel(const Dyn2trtGeometry& geometry, int64_t positions_in, int64_t p
 }
 
 SplitMemory split_memory(const Call& call) {
-  Call with_memory = call;
-  float memory;  // any address: the choice depends on whether there is one
-  with_memory.arguments.partial = &memory;
-  const Choice choice = choose_for(with_memory);
-  if (choice.tile < 0 || call.arguments.n > kMaxImages) return {};
-  const TileData tile = with_tiles(call, [&](const auto& tiles) { return tiles[choice.tile]; });
-  return {sizeof(float) * tile.rows * tile.cols * choice.blocks, sizeof(int) * choice.blocks};
+  const Problem problem = problem_of(call);
+  SplitMemory most;
+  with_tiles(call, [&](const auto& tiles) {
+    for (const TileData& tile : tiles) {  // whichever of them will be chosen, and wherever
+      const auto sharers = static_cast<std::size_t>(sharers_of(tile, problem));
+      most.partial_bytes = std::max(most.partial_bytes, sharers * static_cast<std::size_t>(partial_bytes(tile)));
+      most.arrivals_bytes = std::max(most.arrivals_bytes, sharers * sizeof(int));
+    }
+  });
+  return most;
 }
 
 int gathered_gemm(Call call, void* stream) {
@@ -137,9 +139,15 @@ int gathered_gemm(Call call, void* stream) {
   p.a.vectors = has_vectors(p.a, p.channels, call.dtype);
   if (p.n > kMaxImages) p.partial = nullptr;  // launches of one call would share the arrivals' memory sizes
 
-  const Choice choice = choose_for(call);
+  const Problem problem = problem_of(call);
+  const Device device = {multiprocessors(), max_shared_bytes()};
+  Choice choice = {-1, 0};
+  with_tiles(call, [&](const auto& tiles) {
+    choice = choose(tiles, device, problem, call.forced_tile);
+    if (choice.tile >= 0) p.sharers = problem.shared_tiles ? sharers_of(tiles[choice.tile], problem) : 0;
+  });
   if (choice.tile < 0) {
-    return fail(DYN2TRT_UNSUPPORTED, "no tile fits into %d bytes of shared memory", max_shared_bytes());
+    return fail(DYN2TRT_UNSUPPORTED, "no tile fits into %d bytes of shared memory", device.shared_bytes);
   }
   for (p.first_image = 0; p.first_image < p.n; p.first_image += kMaxImages) {
     p.images = std::min(kMaxImages, p.n - p.first_image);

@@ -28,7 +28,7 @@ void set_geometry(Arguments& arguments, const Dyn2trtGeometry& geometry, int n, 
 bool has_kernel(const Dyn2trtGeometry& geometry, int64_t positions_in, int64_t positions_out, int cols);
 
 // Blocks may share a tile when they have memory for it: sums (floats) and arrivals (ints, all 0 before a launch, and
-// after it). Zero where sharing cannot pay.
+// after it). Zero where sharing cannot pay. The same on every device, and never less for more rows.
 struct SplitMemory {
   std::size_t partial_bytes = 0;
   std::size_t arrivals_bytes = 0;

@@ -73,8 +73,8 @@ struct GatheredGemm {
     number_rows(p, shared.numbers);
     __syncthreads();
     if (threadIdx.x == 0) {
-      shared.work = make_schedule<Tile::kRows, Tile::kCols>(
-          shared.numbers.first[p.images], p.cols, taps * ceil_div(p.channels, kChunk<T>), p.partial != nullptr);
+      shared.work = make_schedule<Tile::kRows, Tile::kCols>(shared.numbers.first[p.images], p.cols,
+                                                            taps * ceil_div(p.channels, kChunk<T>), p.sharers);
     }
     __syncthreads();
     for (int tile = work.first_tile; tile < work.last_tile;) {

@@ -19,15 +19,16 @@ struct Schedule {
   int first_chunk, last_chunk;  // its part of K, in chunks
 };
 
-// rows: rows in use; chunks: length of K; shared_tiles: whether blocks may share a tile.
+// rows: rows in use; chunks: length of K; sharers: how many blocks there is memory for to share tiles, 0 for none.
 template <int kRows, int kCols>
-DYN2TRT_DEVICE Schedule make_schedule(int rows, int cols, int chunks, bool shared_tiles) {
+DYN2TRT_DEVICE Schedule make_schedule(int rows, int cols, int chunks, int sharers) {
   const int blocks = gridDim.x, block = blockIdx.x;
   Schedule work;
   work.col_tiles = ceil_div(cols, kCols);
   const int tiles = ceil_div(rows, kRows) * work.col_tiles;
-  if (shared_tiles && tiles > 0 && tiles <= blocks / 2 && chunks >= 2 * kMinChunksOfSplit) {
-    int splits = min(min(blocks / tiles, chunks / kMinChunksOfSplit), kMaxSplits);
+  const int sharing = min(blocks, sharers);
+  if (tiles > 0 && tiles <= sharing / 2 && chunks >= 2 * kMinChunksOfSplit) {
+    int splits = min(min(sharing / tiles, chunks / kMinChunksOfSplit), kMaxSplits);
     const int chunks_of_split = ceil_div(chunks, splits);
     splits = ceil_div(chunks, chunks_of_split);
     work.splits = splits;

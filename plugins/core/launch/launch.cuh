@@ -28,10 +28,8 @@ int launch(Grid grid, const typename Kernel::Params& params, void* /*stream*/) {
   return error == nullptr ? DYN2TRT_OK : fail(DYN2TRT_LAUNCH_FAILED, "%s", error);
 }
 
-// A device that a host function dispatches for. The harness plays a small one, so that persistent kernels loop.
-inline int multiprocessors() { return 3; }
-inline int compute_capability() { return 90; }
-inline int max_shared_bytes() { return 227 * 1024; }
+inline int multiprocessors() { return host::device().multiprocessors; }
+inline int max_shared_bytes() { return host::device().shared_bytes; }
 
 #else
 
@@ -71,12 +69,8 @@ inline int device_attribute(cudaDeviceAttr attribute, int otherwise) {
   return cudaDeviceGetAttribute(&value, attribute, device) == cudaSuccess ? value : otherwise;
 }
 
-// Of the current device: streaming multiprocessors, 10*major + minor, bytes of shared memory a block may ask for.
+// Of the current device: streaming multiprocessors, bytes of shared memory a block may ask for.
 inline int multiprocessors() { return device_attribute(cudaDevAttrMultiProcessorCount, 1); }
-inline int compute_capability() {
-  return 10 * device_attribute(cudaDevAttrComputeCapabilityMajor, 7) +
-         device_attribute(cudaDevAttrComputeCapabilityMinor, 5);
-}
 inline int max_shared_bytes() { return device_attribute(cudaDevAttrMaxSharedMemoryPerBlockOptin, 48 * 1024); }
 
 #endif
