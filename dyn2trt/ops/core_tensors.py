@@ -95,6 +95,10 @@ class CoreOps:
     ) -> Tensor:
         geometry = Geometry.checked(kernel_shape, strides, pads, dilations)
         rows, weight, bias = rows.contiguous(), weight.contiguous(), bias.contiguous()
+        slots, sites, count = (
+            None if tensor is None else _indices(name, tensor, tensor.shape)
+            for name, tensor in (("slots", slots), ("sites", sites), ("count", count))
+        )
         source, target = self._sets(rows, slots, sites, count, geometry)
         c_out = bias.shape[0]
         expected = (*kernel_shape, c_out) if group != 1 else (c_out, *kernel_shape, rows.shape[1])
@@ -131,8 +135,7 @@ class CoreOps:
         base, rows = _strided(base), rows.contiguous()
         n, c, h, w = base.shape
         _expect_shape("rows", rows, (n * h * w, c))
-        _expect_shape("sites", sites, (n * h * w,))
-        _expect_shape("count", count, (n,))
+        sites, count = _indices("sites", sites, (n * h * w,)), _indices("count", count, (n,))
         y = self._empty_like(base)
         params = core.MaskScatter(
             dtype=_dtype(base, rows),
@@ -287,7 +290,8 @@ class CoreOps:
         return self._empty((n, h, w, c), x.dtype, x.device).permute(0, 3, 1, 2)
 
     def _flags(self) -> int:
-        return self.flags | (core.ALLOW_TF32 if torch.backends.cuda.matmul.allow_tf32 else 0)
+        # Not allow_tf32: reading that raises once somebody has set this newer switch.
+        return self.flags | (core.ALLOW_TF32 if torch.backends.cuda.matmul.fp32_precision == "tf32" else 0)
 
     @staticmethod
     def _sets(
@@ -354,6 +358,13 @@ def _parameters(*given: tuple[Tensor, tuple[int, ...], str]) -> dict[str, Tensor
         _expect_shape(name, tensor, shape)
         named[name] = tensor.contiguous()
     return named
+
+
+def _indices(name: str, tensor: Tensor, shape: Sequence[int]) -> Tensor:
+    if tensor.dtype != torch.int32:
+        raise TypeError(f"{name} is int32, not {tensor.dtype}")
+    _expect_shape(name, tensor, shape)
+    return tensor.contiguous()
 
 
 def _expect_shape(name: str, tensor: Tensor, shape: Sequence[int]) -> None:

@@ -26,6 +26,10 @@ def register_cuda_ops(library: torch.library.Library) -> None:
 
 def _implementation(name: str) -> Callable[..., Any]:
     def run(first: torch.Tensor, *rest: Any, **attributes: Any) -> Any:
+        # A pointer to another device's memory would be a fault that no later call survives.
+        devices = {str(t.device) for t in (first, *rest) if isinstance(t, torch.Tensor)}
+        if len(devices) > 1:
+            raise ValueError(f"{name}: all tensors on one GPU expected, not on {', '.join(sorted(devices))}")
         with torch.cuda.device(first.device):
             return getattr(_ops(), name)(first, *rest, **attributes)
 
