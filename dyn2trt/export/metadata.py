@@ -84,7 +84,7 @@ class DynamicConvolution:
     """Fixed kernels a channel, the paper's g_t."""
     form: KernelForm
     input: str
-    """Value that is convolved, [N, in_channels, H, W]."""
+    """Value that is convolved, [N, in_channels, H, W], in the file as it was exported."""
     coefficients: str
     """Value with the convolution's own coefficients, [N, out_channels · kernels]."""
     weight: str

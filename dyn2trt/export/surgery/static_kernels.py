@@ -24,8 +24,8 @@ MIDDLE = 0.5
 def static_twin(model: onnx.ModelProto, coefficients: Sequence[np.ndarray] | None = None) -> onnx.ModelProto:
     """Replace every dynamic convolution by an ordinary one of the same shape, with one set of kernels for all images.
 
-    Predictors and generation go; what remains is the fixed-kernel network of the same widths, and the metadata has no
-    ``kernels`` any more.
+    Generation goes, and so do predictors that nothing else reads; what remains is the fixed-kernel network of the same
+    widths, and the metadata has no ``kernels`` any more.
 
     Args:
         coefficients: one float array [size] a predictor, in execution order; None puts 0.5, the middle of their range.
@@ -38,11 +38,9 @@ def static_twin(model: onnx.ModelProto, coefficients: Sequence[np.ndarray] | Non
         raise Dyn2trtError(f"{metadata.network} has no dynamic kernels, so it has no twin with static ones")
     arrays = _checked(metadata.kernels, coefficients)
     graph = opened.graph
-    for (_, value), array in zip(coefficient_values(opened, metadata), arrays, strict=True):
+    for _, value in coefficient_values(opened, metadata):
         if value in graph.outputs:
             graph.outputs.remove(value)
-        graph.initializers.add(given := constant(f"{value.name}_fixed", array[None]))
-        ir.convenience.replace_all_uses_with(value, given)
     for predictor, array in zip(metadata.kernels, arrays, strict=True):
         for convolution in predictor.convolutions:
             _replace(graph, convolution, _own(model, predictor, convolution, array))
@@ -88,14 +86,14 @@ def _own(
 
 
 def _replace(graph: ir.Graph, convolution: DynamicConvolution, weighing: np.ndarray) -> None:
-    values = {value.name: value for value in (*graph.inputs, *(v for node in graph for v in node.outputs))}
+    values = {value.name: value for node in graph for value in node.outputs}
     o, per_group = convolution.out_channels, convolution.in_channels // convolution.groups
     fixed = _array(graph, convolution.weight)
     kernels = np.einsum(
         "ot,otp->op", weighing.astype(np.float64), fixed.astype(np.float64).reshape(*weighing.shape, -1)
     )
     weight = kernels.reshape(o, per_group, *convolution.kernel_size).astype(fixed.dtype)
-    inputs = [values[convolution.input], constant(f"{convolution.name}.static_weight", weight)]
+    inputs = [_convolved(graph, convolution), constant(f"{convolution.name}.static_weight", weight)]
     if convolution.bias is not None:
         bias = _array(graph, convolution.bias).reshape(-1)[:o]
         inputs.append(constant(f"{convolution.name}.static_bias", bias))
@@ -117,6 +115,14 @@ def _replace(graph: ir.Graph, convolution: DynamicConvolution, weighing: np.ndar
     new.shape, new.type = old.shape, old.type
     ir.convenience.replace_all_uses_with(old, new, replace_graph_outputs=True)
     new.name, old.name = old.name, f"{old.name}_dynamic"
+
+
+def _convolved(graph: ir.Graph, convolution: DynamicConvolution) -> ir.Value:
+    """What a dynamic convolution reads besides coefficients and constants; found anew, for surgery may rename it."""
+    own = [node for node in graph if str(node.name).startswith(f"{convolution.name}/")]
+    read = {value for node in own for value in node.inputs if value is not None and value.producer() not in own}
+    (x,) = (v for v in read if v.name not in graph.initializers and v.name != convolution.coefficients)
+    return x
 
 
 def _array(graph: ir.Graph, name: str) -> np.ndarray:

@@ -1,0 +1,40 @@
+"""Small networks with dynamic kernels, one of each kind, for the tests of what is downstream of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from dyn2trt.networks.zoo import build_network
+
+CASES: dict[str, tuple[str, dict[str, Any], tuple[int, int, int]]] = {
+    "dy_cifar_resnet": ("dy_cifar_resnet", {"depth": 8}, (3, 20, 24)),
+    "dy_resnet18": ("dy_resnet", {"depth": 18, "width": 0.0625, "stem": 6, "classes": 10}, (3, 64, 48)),
+    "dy_resnet50": ("dy_resnet", {"depth": 50, "width": 0.0625, "stem": 6, "classes": 10}, (3, 64, 48)),
+    "dy_fcn": ("dy_fcn", {"width": 0.0625, "stem": 6, "features": 12, "classes": 5}, (3, 48, 64)),
+    "dy_shufflenet_v2": ("dy_shufflenet_v2", {"width": 0.5, "classes": 10}, (3, 64, 64)),
+    "dy_mobilenet_v2": ("dy_mobilenet_v2", {"width": 0.25, "classes": 10}, (3, 64, 64)),
+    "dy_mobilenet_v3_small": ("dy_mobilenet_v3", {"variant": "small", "width": 0.25, "classes": 10}, (3, 64, 64)),
+    "dy_mobilenet_v3_large": ("dy_mobilenet_v3", {"variant": "large", "width": 0.25, "classes": 10}, (3, 64, 64)),
+}
+"""Name → the zoo's name, options, and C, H, W of an input."""
+
+
+def build_dynet(case: str) -> tuple[nn.Module, tuple[int, int, int]]:
+    """A case's network with random weights, in evaluation mode, and the shape of one of its images.
+
+    Its BatchNorms hold the statistics of noise, as in a trained network: at every depth the activations have a size
+    that fp16 can tell apart.
+    """
+    name, options, shape = CASES[case]
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        network = build_network(name, options)
+        for module in network.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.momentum = None
+        with torch.no_grad():
+            network.train()(torch.randn(4, *shape))
+    return network.eval(), shape
