@@ -23,7 +23,8 @@ from dyn2trt.contract import DOMAIN, SCHEMAS
 from dyn2trt.errors import Dyn2trtError
 from dyn2trt.export import export_network
 from dyn2trt.export.metadata import ExportMetadata, read_metadata
-from dyn2trt.gates import record_decisions
+from dyn2trt.export.surgery import with_forced_masks
+from dyn2trt.gates import forced_masks, record_decisions
 from dyn2trt.networks.zoo import build_network
 
 SIZES = {
@@ -155,11 +156,37 @@ def test_the_dense_network_is_the_ungated_one(tmp_path: Path) -> None:
     assert (metadata.ops, metadata.blocks, metadata.macs_gated) == ("dense", (), 0)
 
 
-def test_a_dynamic_size_serves_other_sizes(tmp_path: Path) -> None:
+@pytest.mark.parametrize("ops", ["composite", "primitive"])
+@pytest.mark.parametrize(
+    ("name", "options", "size"),
+    [("cifar_resnet", {"depth": 8}, 32), ("hourglass", {"stacks": 1, "features": 16}, 64)],
+)
+def test_float16_under_forced_masks_is_the_network_in_float32(
+    tmp_path: Path, name: str, options: Any, size: int, ops: Any
+) -> None:
+    torch.manual_seed(0)
+    network, path = build_network(name, options).eval(), tmp_path / "model.onnx"
+    metadata = export_network(network, input_shape=(1, 3, size, size), path=path, ops=ops, precision="fp16")
+    forced = with_forced_masks(onnx.load(path))
+    onnx.save(forced, path)
+    rng = np.random.default_rng(0)
+    x = torch.from_numpy(rng.standard_normal((1, 3, size, size)).astype(np.float32))
+    masks = [torch.from_numpy(rng.random((1, 1, *block.grid)) < 0.3) for block in metadata.blocks]
+    with torch.no_grad(), forced_masks(network, masks):
+        wanted = network(x)
+    logits = {f"logits{i}": np.where(mask.numpy(), 1, -1).astype(np.float32) for i, mask in enumerate(masks)}
+    (got, *_) = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"]).run(
+        ["out0"], {"x": x.numpy(), **logits}
+    )
+    assert error(got, (wanted[0] if isinstance(wanted, tuple) else wanted).numpy()) <= 1e-2
+
+
+@pytest.mark.parametrize("size", [64, 128])
+def test_a_dynamic_size_serves_other_sizes(tmp_path: Path, size: int) -> None:
     torch.manual_seed(0)
     network, path = build_network("hourglass", {"stacks": 1, "features": 16}).eval(), tmp_path / "model.onnx"
     metadata = export_network(
-        network, input_shape=(1, 3, 128, 128), path=path, dynamic_batch=True, dynamic_size=True, with_masks=True
+        network, input_shape=(1, 3, size, size), path=path, dynamic_batch=True, dynamic_size=True, with_masks=True
     )
     assert metadata.dynamic_axes == (0, 2, 3)
     assert metadata.size_multiple == 64

@@ -1,5 +1,7 @@
 """The composites' ONNX bodies in ONNX Runtime equal the torch reference, however they are scheduled."""
 
+from typing import Any
+
 import numpy as np
 import onnx
 import onnx.inliner
@@ -93,11 +95,19 @@ def test_dynamic_batch_is_judged_by_one_image(op, size, schedule):
     assert node_hints(model, model.graph.node)[0]["schedule"] == schedule
 
 
-@settings(deadline=None, max_examples=10)
-@given(composites())
-def test_float16(case: Case):
+@settings(deadline=None, max_examples=15)
+@given(composites(), st.sampled_from([{"schedule": "adaptive"}, {"schedule": "dense"}, {"quick": False}]))
+def test_float16(case: Case, how: dict[str, Any]):
     half = case.cast(torch.float16)
-    assert_agree(half, one_node_model(case.op, half.tensors, case.attributes), bound=4e-3)
+    assert_agree(half, one_node_model(case.op, half.tensors, case.attributes, **how), bound=4e-3)
+
+
+@pytest.mark.parametrize("op", COMPOSITE_NAMES)
+def test_large_map_of_float16(op):
+    case = composite(op, 1, 64, 57, 67, "one site", 3, activation="relu6").cast(torch.float16)
+    model = one_node_model(op, case.tensors, case.attributes)
+    assert next(a.s for a in model.graph.node[0].attribute if a.name == "schedule") == b"adaptive"
+    assert_agree(case, model, bound=4e-3)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])

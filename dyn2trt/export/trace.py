@@ -43,8 +43,9 @@ def trace(
         Dyn2trtError: torch cannot trace the network, or not with these axes dynamic.
     """
     example = list(input_shape)
-    if 0 in dynamic_axes:
-        example[0] = max(2, example[0])  # torch.export takes a size of 1 as fixed.
+    for axis in dynamic_axes:
+        # torch.export takes a size of 1 as fixed, and counts a height or width in multiples.
+        example[axis] = max(2 if axis == 0 else 2 * size_multiple, example[axis])
     axes = {axis: _dimension(axis, size_multiple) for axis in dynamic_axes}
     with _quiet(), torch.no_grad():
         try:

@@ -176,7 +176,9 @@ SCATTER = """
     strip_rows_shape = Concat <axis = 0> (k_any, c)
     strip_rows = Reshape (strip_out_last, strip_rows_shape)
     picked_rows = Gather (strip_rows, picks)
-    written = ScatterND <reduction = "add"> (last_sites, picked_sites, picked_rows)"""
+    picked_x = GatherND (last_sites, picked_sites)
+    picked_y = Add (picked_x, picked_rows)
+    written = ScatterND (last_sites, picked_sites, picked_y)"""
 """``written`` [N·H·W, C] = x plus the strips' rows at the active sites."""
 
 FINISH = """

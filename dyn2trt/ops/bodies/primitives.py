@@ -5,7 +5,7 @@ Every choice that depends on attributes alone is an ``If`` on constants, which O
 
 from __future__ import annotations
 
-from dyn2trt.ops.bodies.text import activation, activation_constants, activation_kind, fitted, int_lists
+from dyn2trt.ops.bodies.text import activation, activation_constants, activation_kind, fitted, int_lists, is_attribute
 
 # The input sites that active sites read: a transposed convolution of the activity with a kernel of ones, cropped to
 # the grid of x (a negative pad crops).
@@ -184,6 +184,7 @@ _SPARSE_CONV = (
     >"""
 )
 
+# Not ScatterND's own reduction, which ONNX Runtime's CPU provider lacks for float16.
 _MASK_SCATTER = (
     int_lists(k_any=[-1])
     + """
@@ -192,8 +193,14 @@ _MASK_SCATTER = (
     table_shape = Concat <axis = 0> (k_any, c)
     table = Reshape (last, table_shape)
     sites_64 = Cast <to = 7> (sites)
-    index = Unsqueeze (sites_64, k_any)
-    written = ScatterND <reduction: string = @reduction> (table, index, rows)
+    index = Unsqueeze (sites_64, k_any)"""
+    + is_attribute("is_adding", "reduction", "add")
+    + """
+    wanted = If (is_adding) <
+      then_branch = add () => (wanted_1) { kept = Gather (table, sites_64) wanted_1 = Add (kept, rows) },
+      else_branch = replace () => (wanted_2) { wanted_2 = Identity (rows) }
+    >
+    written = ScatterND (table, index, wanted)
     last_shape = Shape (last)
     image = Reshape (written, last_shape)
     summed = Transpose <perm = [0, 3, 1, 2]> (image)"""
