@@ -42,6 +42,12 @@ def in_double(network: nn.Module, x: Tensor) -> np.ndarray:
         return copy.deepcopy(network).double()(x.double()).numpy()
 
 
+def allowed(network: nn.Module, x: Tensor) -> float:
+    """How far fp32 may be from float64: 1e-5 or, in a deep network of random weights, twice as far as torch is."""
+    with torch.no_grad():
+        return max(1e-5, 2 * error(network(x).numpy(), in_double(network, x)))
+
+
 def noise(n: int, shape: tuple[int, ...], seed: int = 0) -> Tensor:
     return torch.randn(n, *shape, generator=torch.Generator().manual_seed(seed))
 
@@ -73,7 +79,7 @@ def test_one_file_serves_every_batch(tmp_path: Path, case: str) -> None:
         got = run(tapped, x)
         with record_coefficients(network) as recorded, torch.no_grad():
             network(x)
-        assert error(got["out0"], in_double(network, x)) <= 1e-5
+        assert error(got["out0"], in_double(network, x)) <= allowed(network, x)
         assert [name for name in got if name != "out0"] == [predictor.coefficients for predictor in metadata.kernels]
         assert [predictor.name for predictor in metadata.kernels] == [one.predictor for one in recorded]
         for predictor, one in zip(metadata.kernels, recorded, strict=True):

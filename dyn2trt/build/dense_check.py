@@ -92,3 +92,18 @@ def explain_dense(
     else:
         text += "\n  every plugin they want is registered; the nodes may lack plugin_namespace and plugin_version"
     return text + "\n  or pass --allow-dense-fallback to build the slow engine all the same"
+
+
+def describe_blocks(blocks: GatedBlocks, export: Mapping[str, Any] | None) -> str:
+    """Say in a few words what of an engine's dynamic parts are plugins and what are native layers.
+
+    Args:
+        export: the export metadata as JSON, None for a model that dyn2trt did not export.
+    """
+    predictors = (export or {}).get("kernels", ())
+    convolutions = sum(len(predictor["convolutions"]) for predictor in predictors)
+    native = f"{convolutions} dynamic convolutions as native layers"
+    if blocks.expected:
+        gated = f"{len(blocks.as_plugins)} of {len(blocks.expected)} gated blocks as plugins"
+        return f"{gated}, {native}" if convolutions else gated
+    return f"no gated blocks, {native}" if convolutions else "dense"

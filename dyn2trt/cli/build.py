@@ -37,6 +37,7 @@ def build(
     A model with static shapes needs no shapes. Of a dynamic one, those that are left out follow the others.
     """
     from dyn2trt.build import BuildOptions, build_engine
+    from dyn2trt.build.dense_check import describe_blocks
     from dyn2trt.build.passport import passport_path
     from dyn2trt.build.profiles import parse_shapes, parse_size
     from dyn2trt.build.progress import RichProgress
@@ -57,8 +58,7 @@ def build(
     if as_json:
         typer.echo(passport.to_json(), nl=False)
         return
-    gated = passport.gated_blocks
-    blocks = f"{len(gated.as_plugins)} of {len(gated.expected)} gated blocks as plugins" if gated.expected else "dense"
+    blocks = describe_blocks(passport.gated_blocks, passport.export)
     typer.echo(
         f"{output}: {passport.plan_bytes / 2**20:.1f} MiB, {passport.precision or 'precision as in the model'}, "
         f"{passport.layers.total} layers, {blocks}, built in {passport.seconds:.1f} s with {passport.module} "

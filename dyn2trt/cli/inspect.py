@@ -14,10 +14,10 @@ def inspect(
         bool, typer.Option("--json", help="Print the file's metadata, or the plan's passport, as JSON on stdout.")
     ] = False,
 ) -> None:
-    """Show the gated blocks of an ONNX file or of an engine, and what each costs.
+    """Show what is dynamic in an ONNX file or an engine, positions, layers or kernels, and what each part costs.
 
     MACs are of one image with every position active; halo is the share of a block's that is done at every position
-    its active ones read.
+    its active ones read. Making kernels, from predicting their coefficients on, is counted beside the convolutions.
     """
     import json
 

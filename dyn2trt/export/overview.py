@@ -1,4 +1,4 @@
-"""An exported file, or an engine made of one, as a table of its gated blocks."""
+"""An exported file, or an engine made of one, as tables of its gated blocks and of its predictors of kernels."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from dyn2trt.export.dimensions import BATCH, HEIGHT, WIDTH
+from dyn2trt.export.dynamic import describe_dynamic
 from dyn2trt.export.metadata import INPUT, ExportMetadata
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ def facts_of_plan(passport: Passport, name: str) -> dict[str, str]:
 
 
 def render(metadata: ExportMetadata | None, facts: Mapping[str, str], blocks: Mapping[str, str] | None = None) -> Group:
-    """Return what rich prints: ``facts`` and the metadata's own, then, with ``blocks``, a row a gated block.
+    """Return what rich prints: ``facts`` and the metadata's own, a row a gated block given ``blocks``, and a predictor.
 
     Args:
         metadata: None for an engine of a model that dyn2trt did not export.
@@ -67,10 +68,17 @@ def render(metadata: ExportMetadata | None, facts: Mapping[str, str], blocks: Ma
     head = Table.grid(padding=(0, 2))
     for name, value in {**facts, **(_facts(metadata) if metadata is not None else {})}.items():
         head.add_row(Text(name, style="bold"), Text(value))
-    return Group(head) if not blocks or metadata is None else Group(head, Text(), _table(metadata, blocks))
+    tables = []
+    if metadata is not None and blocks:
+        tables.append(_table_of_blocks(metadata, blocks))
+    if metadata is not None and metadata.kernels:
+        tables.append(_table_of_predictors(metadata))
+    return Group(head, *(part for table in tables for part in (Text(), table)))
 
 
-_COLUMNS: dict[str, Literal["left", "right"]] = {
+_Columns = dict[str, Literal["left", "right"]]
+
+_BLOCK_COLUMNS: _Columns = {
     "#": "right",
     "block": "left",
     "op": "left",
@@ -81,6 +89,16 @@ _COLUMNS: dict[str, Literal["left", "right"]] = {
     "as": "left",
 }
 
+_PREDICTOR_COLUMNS: _Columns = {
+    "#": "right",
+    "predictor": "left",
+    "values": "right",
+    "convs": "right",
+    "MACs": "right",
+    "making": "right",
+    "as": "left",
+}
+
 
 def _facts(metadata: ExportMetadata) -> dict[str, str]:
     options = " ".join(f"{name}={value}" for name, value in metadata.options.items())
@@ -88,16 +106,21 @@ def _facts(metadata: ExportMetadata) -> dict[str, str]:
         weights = f"{metadata.checkpoint.name} (sha256 {metadata.checkpoint.sha256[:12]})"
     else:
         weights = f"random, seed {metadata.seed}" if metadata.seed is not None else "not recorded"
-    gated = metadata.macs_gated / (metadata.macs_gated + metadata.macs_ungated or 1)
+    kept = ["gates fp32"] * bool(metadata.blocks) + ["coefficients fp32"] * bool(metadata.kernels)
+    macs = metadata.macs_gated + metadata.macs_ungated
+    share = f"{metadata.macs_gated / (macs or 1):.1%} in {len(metadata.blocks)} gated blocks"
+    if metadata.kernels:
+        making = f"{metadata.macs_generation / (macs or 1):.1%} in making kernels"
+        share = f"{share} and {making}" if metadata.blocks else making
     return {
         "network": f"{metadata.network} {options}".rstrip(),
         "weights": weights,
-        "precision": f"{metadata.precision}, gates fp32" if metadata.blocks else metadata.precision,
+        "precision": ", ".join([metadata.precision, *kept]),
         "ops": metadata.ops,
         "input": f"{INPUT} float32 [{', '.join(_dimensions(metadata))}]",
         "outputs": ", ".join((*_shortened(metadata.outputs), *_shortened(metadata.masks))),
-        "MACs per image": f"{_giga(metadata.macs_gated + metadata.macs_ungated)}, of them {gated:.1%} in "
-        f"{len(metadata.blocks)} gated blocks",
+        "dynamic": describe_dynamic(metadata),
+        "MACs per image": f"{_giga(macs)}, of them {share}",
     }
 
 
@@ -114,10 +137,31 @@ def _dimensions(metadata: ExportMetadata) -> list[str]:
     return texts
 
 
-def _table(metadata: ExportMetadata, blocks: Mapping[str, str]) -> Table:
+def _empty_table(columns: _Columns) -> Table:
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), collapse_padding=True, pad_edge=False)
-    for name, justify in _COLUMNS.items():
-        table.add_column(name, justify=justify, no_wrap=name == "block")
+    for name, justify in columns.items():
+        table.add_column(name, justify=justify, no_wrap=name in ("block", "predictor"))
+    return table
+
+
+def _table_of_predictors(metadata: ExportMetadata) -> Table:
+    table = _empty_table(_PREDICTOR_COLUMNS)
+    for index, predictor in enumerate(metadata.kernels):
+        forms = dict.fromkeys(convolution.form.replace("_", " ") for convolution in predictor.convolutions)
+        table.add_row(
+            str(index),
+            predictor.name,
+            str(predictor.size),
+            str(len(predictor.convolutions)),
+            _giga(predictor.macs_convolutions),
+            _giga(predictor.macs_generation),
+            ", ".join(forms),
+        )
+    return table
+
+
+def _table_of_blocks(metadata: ExportMetadata, blocks: Mapping[str, str]) -> Table:
+    table = _empty_table(_BLOCK_COLUMNS)
     known = {block.name: (index, block) for index, block in enumerate(metadata.blocks)}
     for name, says in blocks.items():
         style = "red" if says in ("missing", "dense") or says.endswith("no body") else ""
