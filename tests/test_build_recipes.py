@@ -18,8 +18,11 @@ from dyn2trt.recipe import load_recipe
 
 pytestmark = pytest.mark.tensorrt
 
-RECIPES = sorted((Path(__file__).resolve().parents[1] / "export").glob("*.toml"))
+ALL = sorted((Path(__file__).resolve().parents[1] / "export").glob("*.toml"))
+DYNAMIC_KERNELS = [path for path in ALL if path.stem.startswith("dy_")]
+RECIPES = [path for path in ALL if path not in DYNAMIC_KERNELS]
 assert RECIPES
+assert DYNAMIC_KERNELS
 
 
 def with_batch(model: onnx.ModelProto, batch: int) -> onnx.ModelProto:
@@ -60,6 +63,20 @@ def test_recipe(tmp_path, recipe_path, precision):
     primitive = inline_composites(composite)
     build(primitive, dynamic, blocks)
     build(with_batch(primitive, n), static, blocks)
+
+
+@pytest.mark.usefixtures("tensorrt_on_cpu")
+@pytest.mark.parametrize("recipe_path", DYNAMIC_KERNELS, ids=lambda path: path.stem)
+def test_recipe_of_dynamic_kernels(tmp_path, recipe_path):
+    recipe = load_recipe(recipe_path)
+    wanted = recipe.export.model_copy(update={"precision": "fp16"})
+    metadata = export_recipe(recipe.network, wanted, tmp_path / "model.onnx", warn=lambda text: None)
+    assert metadata.kernels
+    passport = build_engine(tmp_path / "model.onnx", tmp_path / "model.plan", BuildOptions(optimization_level=0))
+    assert read_passport(tmp_path / "model.plan") == passport
+    assert passport.precision == "fp16"
+    assert passport.layers.plugin == 0, "native layers alone"
+    assert tuple(passport.outputs) == metadata.outputs
 
 
 @pytest.mark.usefixtures("host_plugins")
