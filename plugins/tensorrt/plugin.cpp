@@ -44,7 +44,11 @@ nvinfer1::IPluginCapability* Plugin::getCapabilityInterface(nvinfer1::PluginCapa
   return nullptr;
 }
 
-nvinfer1::IPluginV3* Plugin::clone() noexcept { return new (std::nothrow) Plugin(op_, attributes_); }
+nvinfer1::IPluginV3* Plugin::clone() noexcept {
+  auto* const plugin = new (std::nothrow) Plugin(op_, attributes_);
+  if (plugin != nullptr) plugin->nbInputs_ = nbInputs_;
+  return plugin;
+}
 
 // A context gets a plugin of its own, so that contexts of different shapes do not meet.
 nvinfer1::IPluginV3* Plugin::attachToContext(nvinfer1::IPluginResourceContext*) noexcept { return clone(); }

@@ -15,7 +15,7 @@ class Plugin : public nvinfer1::IPluginV3,
                public nvinfer1::IPluginV3OneBuild,
                public nvinfer1::IPluginV3OneRuntime {
  public:
-  Plugin(Op const& op, Attributes const& attributes) : op_(op), attributes_(attributes) {}
+  Plugin(Op const& op, Attributes const& attributes) : op_(op), attributes_(attributes), nbInputs_(op.required) {}
 
   // IPluginV3
   nvinfer1::IPluginCapability* getCapabilityInterface(nvinfer1::PluginCapabilityType type) noexcept override;
@@ -55,7 +55,7 @@ class Plugin : public nvinfer1::IPluginV3,
 
   Op const& op_;
   Attributes attributes_;
-  size_t nbInputs_ = 0;  // of the last onShapeChange
+  size_t nbInputs_;  // of the last onShapeChange
   std::vector<nvinfer1::PluginField> fields_;
   nvinfer1::PluginFieldCollection collection_{};
 };
