@@ -196,6 +196,16 @@ def test_precision_casts_the_weights_but_not_the_gates(precision: str, dtype: to
     assert next(network.parameters()).dtype == torch.float32, "the original was cast"
 
 
+@torch.no_grad()
+def test_packed_weights_stay_as_the_ops_want_them_in_channels_last() -> None:
+    network = fold_batchnorm(randomise(nn.Sequential(BasicBlock(5, 8)))).to(memory_format=torch.channels_last)
+    (block,) = (block for _, block in gated_blocks(network))
+    weights = block.op_weights()
+    assert len(weights) == 4
+    assert all(weight.is_contiguous() for weight in weights)
+    assert network[0].conv1.weight.is_contiguous(memory_format=torch.channels_last)
+
+
 def test_precision_names_the_choices() -> None:
     with pytest.raises(Dyn2trtError, match="fp32, fp16, bf16, not 'int8'"):
         to_precision(BasicBlock(4, 4), "int8")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, get_args
 
@@ -119,6 +119,16 @@ class GatedBlock(nn.Module):
         for name, weight in zip(names, self.op_weights(), strict=True):
             self.register_buffer(name, weight.detach().clone(), persistent=False)
         self._packed_names = names
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> GatedBlock:
+        """As of nn.Module; but packed weights stay contiguous, which `.to(memory_format=torch.channels_last)` ends.
+
+        The ops would copy them at every call.
+        """
+        super()._apply(fn, recurse)
+        for name in getattr(self, "_packed_names", ()):
+            setattr(self, name, getattr(self, name).contiguous())
+        return self
 
     def call_op(self, *tensors: Tensor, **attributes: Any) -> Tensor:
         """Call the block's torch op on ``tensors`` followed by `op_weights`."""
