@@ -11,7 +11,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 CXX_SOURCES := git ls-files '*.cu' '*.cuh' '*.h' '*.cpp' '*.hpp'
 
-.PHONY: demo setup kernels test lint format clean
+.PHONY: demo setup kernels test gpu lint format clean
 
 demo: setup kernels  ## set up, then compile, compare, measure and report on the demo network and its photographs
 	$(BIN)/dyn2trt run $(RECIPE)
@@ -40,6 +40,9 @@ $(VENV)/.tensorrt_on_cpu: $(VENV)/.installed tests/tensorrt_on_cpu/requirements.
 
 test: setup kernels $(VENV)/.tensorrt_on_cpu  ## set up, then run every test that this machine can run
 	$(BIN)/python -m pytest -n 2 $(ARGS)
+
+gpu: setup kernels  ## on a machine with a GPU: its tests, compute-sanitizer and timings, into build/gpu
+	$(BIN)/python benchmarks/gpu_all.py -o build/gpu $(ARGS)
 
 lint: setup  ## ruff, mypy and clang-format, changing nothing
 	$(BIN)/ruff check .

@@ -107,7 +107,7 @@ def measure(
     dense = blocks.dense(case, tensors)
     contenders = {"cudnn": Repeated(lambda i: dense(given[i]), sets)}
     if mode != "none":
-        compiled = torch.compile(dense, mode=None if mode == "default" else mode)
+        compiled = compile_afresh(dense, mode)
         contenders["compiled"] = Repeated(lambda i: compiled(given[i]), sets)
     sparse = blocks.sparse(case, tensors)
     shape = (case.batch, *case.output_grid)
@@ -136,6 +136,16 @@ def measure(
                 input_sets=sets,
                 repeats=gated.repeats,
             )
+
+
+def compile_afresh(run: Callable[..., Tensor], mode: str) -> Callable[..., Tensor]:
+    """torch.compile for one set of shapes.
+
+    It keys what it has by code: the second block would get kernels for any shape, and the ninth none.
+    """
+    torch.compiler.reset()
+    compiled: Callable[..., Tensor] = torch.compile(run, mode=None if mode == "default" else mode, dynamic=False)
+    return compiled
 
 
 def _at(
@@ -185,12 +195,16 @@ def interval(value: Interval | None) -> str:
 
 
 def prepare_gpu() -> None:
-    """Make sure that a GPU and the core library are there, and let cuDNN choose by measuring."""
+    """Make sure that a GPU and the core library are there, and let cuDNN choose by measuring.
+
+    fp32 is fp32 for everybody: by default torch's convolutions would be tf32, and the core library's not.
+    """
     if not torch.cuda.is_available():
         raise MissingDependency("this benchmark needs an NVIDIA GPU and torch with CUDA")
     if find_core_library() is None:
         raise MissingDependency(f"the core library is not built (cmake --preset release), nor named in {ENVIRONMENT}")
     torch.backends.cudnn.benchmark = True
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
 
 
 def main(

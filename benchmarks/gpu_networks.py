@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import json
 import sys
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -19,7 +20,7 @@ from typing import Annotated, Any
 import numpy as np
 import torch
 import typer
-from gpu_blocks import Repeated, interval, prepare_gpu
+from gpu_blocks import Repeated, compile_afresh, interval, prepare_gpu
 from torch import Tensor, nn
 
 from dyn2trt.bench.break_even import break_even
@@ -32,9 +33,13 @@ from dyn2trt.blocks.fold import fold_batchnorm
 from dyn2trt.blocks.precision import to_precision
 from dyn2trt.errors import Dyn2trtError
 from dyn2trt.files import write_text
-from dyn2trt.gates import forced_masks
+from dyn2trt.gates import MaskUnit
 from dyn2trt.macs import count_macs
 from dyn2trt.networks.zoo import NETWORKS, build_network
+
+TOLERANCE = {"fp32": 1e-4, "fp16": 2e-2, "bf16": 1e-1}
+Decision = tuple[Tensor, Tensor]
+"""Logits (+1 active, -1 idle) and mask (1 or 0), float32 [N, 1, Ho, Wo]."""
 
 
 def prepare(network: nn.Module, precision: str, execution: Any, device: str) -> nn.Module:
@@ -44,16 +49,37 @@ def prepare(network: nn.Module, precision: str, execution: Any, device: str) -> 
     return copy
 
 
-def call(network: nn.Module, x: Tensor, masks: list[Tensor] | None = None) -> Tensor:
-    """The network's last output, with its masks forced where some are given."""
-    with torch.no_grad(), nullcontext() if masks is None else forced_masks(network, masks):
+@contextmanager
+def decided(network: nn.Module, decisions: list[Decision]) -> Iterator[None]:
+    """As `dyn2trt.gates.forced_masks`, but with logits and masks ready made: its conversions would be timed too."""
+    remaining = iter(decisions)
+    units = [module for module in network.modules() if isinstance(module, MaskUnit)]
+    hooks = [unit.register_forward_hook(lambda *_: next(remaining)) for unit in units]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def call(network: nn.Module, x: Tensor, decisions: list[Decision] | None = None) -> Tensor:
+    """The network's last output, with what its gates decide given where it is."""
+    with torch.no_grad(), nullcontext() if decisions is None else decided(network, decisions):
         outputs = network(x)
     return outputs if isinstance(outputs, Tensor) else outputs[-1]
 
 
-def draw(pattern: str, ratio: float, grids: list[tuple[int, int]], batch: int, device: str) -> list[Tensor]:
+def check(sparse: Tensor, masked: Tensor, precision: str) -> None:
+    """Stops a benchmark of wrong results."""
+    difference = float((sparse.double() - masked.double()).norm() / masked.double().norm())
+    if not difference <= TOLERANCE[precision]:
+        raise Dyn2trtError(f"the sparse network differs from the masked one by {difference:.2g}")
+
+
+def draw(pattern: str, ratio: float, grids: list[tuple[int, int]], batch: int, device: str) -> list[Decision]:
     rng = np.random.default_rng(0)
-    return [torch.from_numpy(PATTERNS[pattern]((batch, *grid), ratio, rng)).to(device) for grid in grids]
+    masks = [torch.from_numpy(PATTERNS[pattern]((batch, *grid), ratio, rng)).to(device) for grid in grids]
+    return [(2 * mask.float() - 1, mask.float()) for mask in masks]
 
 
 def main(
@@ -72,20 +98,21 @@ def main(
     network = build_network(name, dict(setting.split("=", 1) for setting in settings or [])).eval()
     shape = NETWORKS[name].input_shape
     grids = [block.grid for block in count_macs(network, shape).blocks]
-    dense, sparse = (prepare(network, precision, execution, "cuda") for execution in ("dense", "sparse"))
+    dense, sparse, masked = (prepare(network, precision, e, "cuda") for e in ("dense", "sparse", "masked"))
     budget, shares = Budget(3, 20, 500, measure_seconds), sorted(float(r) for r in ratios.split(","))
     rows: list[dict[str, Any]] = []
     for batch in map(int, batches.split(",")):
         x = torch.randn(batch, *shape[1:], device="cuda").contiguous(memory_format=torch.channels_last)
         contenders = {"cudnn": Repeated(lambda _, x=x: call(dense, x), 1)}
         if compiled:
-            fast = torch.compile(dense, mode="max-autotune-no-cudagraphs")
+            fast = compile_afresh(dense, "max-autotune-no-cudagraphs")
             contenders["compiled"] = Repeated(lambda _, x=x, fast=fast: call(fast, x), 1)
         for pattern in patterns.split(","):
             gains = []
             for ratio in shares:
-                masks = draw(pattern, ratio, grids, batch, "cuda")
-                gated = Repeated(lambda _, x=x, masks=masks: call(sparse, x, masks), 1)
+                decisions = draw(pattern, ratio, grids, batch, "cuda")
+                check(call(sparse, x, decisions), call(masked, x, decisions), precision)
+                gated = Repeated(lambda _, x=x, decisions=decisions: call(sparse, x, decisions), 1)
                 times = interleave({**contenders, "sparse": gated}, budget)
                 over = {rival: speedup(times[rival], times["sparse"]) for rival in contenders}
                 gains.append(over["cudnn"])

@@ -1,7 +1,7 @@
 """The core library on a GPU: every op in every dtype against float64, CUDA graphs, streams.
 
 cmake --preset quick && cmake --build --preset quick && pytest -m gpu tests/test_core_gpu.py
-compute-sanitizer --tool memcheck  python -m pytest -m gpu tests/test_core_gpu.py -k small   # racecheck, initcheck
+python benchmarks/gpu_all.py --only tests,memcheck,racecheck,synccheck,initcheck
 """
 
 from __future__ import annotations
