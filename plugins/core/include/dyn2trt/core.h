@@ -193,7 +193,8 @@ DYN2TRT_API int dyn2trt_output_grid(const Dyn2trtGeometry* geometry, int32_t h, 
 DYN2TRT_API int dyn2trt_input_grid(const Dyn2trtGeometry* geometry, int32_t ho, int32_t wo, int32_t* h, int32_t* w);
 
 /* The ops. Each returns a Dyn2trtStatus; stream is a cudaStream_t (NULL is the default stream). The primitives need
- * no workspace. Workspace queries need the sizes, dtype and flags of the params; pointers are not looked at. */
+ * no workspace. Workspace queries need the sizes, dtype and flags of the params; pointers are not looked at. No
+ * device is asked either, and a larger n, h or w never wants less: memory for the largest shape serves all of them. */
 DYN2TRT_API int dyn2trt_mask_gather(const Dyn2trtMaskGather* params, void* stream);
 DYN2TRT_API int dyn2trt_sparse_conv(const Dyn2trtSparseConv* params, void* stream);
 DYN2TRT_API int dyn2trt_mask_scatter(const Dyn2trtMaskScatter* params, void* stream);
