@@ -18,7 +18,7 @@ from tensorrt_on_cpu import harness
 
 from dyn2trt.build import BuildOptions, LoadedPlan, build_engine, load_plan
 from dyn2trt.build.device import this_machine
-from dyn2trt.build.trt import import_tensorrt
+from dyn2trt.build.trt import flavour, import_tensorrt, version_tuple
 from dyn2trt.errors import MissingDependency
 from dyn2trt.export import export_network
 from dyn2trt.export.surgery import inline_composites, with_forced_masks
@@ -41,7 +41,9 @@ def gpu(monkeypatch: pytest.MonkeyPatch) -> None:
         if reason := harness.why_not():
             pytest.skip(f"no TensorRT, and {reason}")
         monkeypatch.setitem(sys.modules, "tensorrt", harness.load())
-    if find_plugin_library(int(import_tensorrt().__version__.partition(".")[0])) is None:
+    trt = import_tensorrt()
+    # TensorRT-RTX counts its versions apart; its plugin interfaces are those of TensorRT 11.
+    if find_plugin_library(version_tuple(trt.__version__)[0] if flavour(trt) == "tensorrt" else 11) is None:
         pytest.skip(f"the plugin library is not built: {BUILD_COMMAND}")
 
 
