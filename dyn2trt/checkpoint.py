@@ -57,7 +57,7 @@ def read_state_dict(path: str | os.PathLike[str]) -> dict[str, Tensor]:
     except pickle.UnpicklingError as error:
         raise Dyn2trtError(
             f"{path} is no checkpoint of plain tensors, and code in a checkpoint is not run; save the state_dict "
-            f"alone ({_first_line(error)})"
+            f"alone ({_cause(error)})"
         ) from None
     except (OSError, RuntimeError, EOFError, ValueError, KeyError) as error:
         raise Dyn2trtError(f"{path} is truncated or no checkpoint ({_first_line(error)})") from None
@@ -80,6 +80,12 @@ def _is_state_dict(content: Any) -> bool:
 
 def _first_line(error: Exception) -> str:
     return (str(error) or type(error).__name__).splitlines()[0]
+
+
+def _cause(error: pickle.UnpicklingError) -> str:
+    """What the unpickler met, without torch's advice around it, which is to run the code after all."""
+    _, _, after = str(error).partition("WeightsUnpickler error:")
+    return (after.strip() or _first_line(error)).splitlines()[0].strip()
 
 
 def _listed(kind: str, keys: list[str]) -> str:

@@ -12,6 +12,11 @@ from pathlib import Path
 
 from dyn2trt.errors import Dyn2trtError
 
+_FULL = {
+    errno.ENOSPC: "the disk is full",
+    errno.EDQUOT: "the disk quota is used up",
+    errno.EFBIG: "the file is larger than may be written (ulimit -f, or the file system's limit)",
+}
 _UNWRITABLE = (
     *(errno.EACCES, errno.EEXIST, errno.EISDIR, errno.ENAMETOOLONG, errno.ENOENT),
     *(errno.ENOTDIR, errno.EPERM, errno.EROFS),
@@ -25,7 +30,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     A block that fails, or is interrupted, leaves what was at ``path`` as it was.
 
     Raises:
-        Dyn2trtError: the folder cannot be made or written to, or the disk is full.
+        Dyn2trtError: the folder cannot be made or written to, or there is no room.
     """
     target = Path(path)
     temporary: Path | None = None
@@ -40,8 +45,9 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
         temporary.chmod(0o666 & ~umask)
         os.replace(temporary, target)
     except OSError as error:
-        if error.errno == errno.ENOSPC:
-            raise Dyn2trtError(f"the disk is full: {target} was not written; free some space and run again") from error
+        if error.errno in _FULL:
+            reason = _FULL[error.errno]
+            raise Dyn2trtError(f"{reason}: {target} was not written; make room for it and run again") from error
         if error.errno in _UNWRITABLE:
             raise Dyn2trtError(f"cannot write {target}: {error.strerror}; choose another path") from error
         raise

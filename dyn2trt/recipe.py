@@ -303,7 +303,8 @@ def _explain(problem: Any) -> str:
     if problem["type"] == "extra_forbidden":
         return _unknown_key(location)
     value = problem["input"]
-    shown = f", not {value!r}" if isinstance(value, (str, int, float, list)) else ""
+    own = problem["type"] == "value_error"  # Our own checks say in their words what came.
+    shown = f", not {value!r}" if isinstance(value, (str, int, float, list)) and not own else ""
     message = problem["msg"].removeprefix("Value error, ")
     return f"{key}: {message[0].lower()}{message[1:]}{shown}"
 

@@ -85,6 +85,12 @@ def test_a_truncated_checkpoint_is_refused(network: nn.Module, tmp_path: Path, k
         load_checkpoint(network, path)
 
 
+def test_no_advice_to_run_code_is_passed_on(network: nn.Module, tmp_path: Path) -> None:
+    (tmp_path / "c.pth").write_text("# a text file")
+    with pytest.raises(Dyn2trtError, match=r"c\.pth is no checkpoint .* \(Unsupported operand 35\)$"):
+        load_checkpoint(network, tmp_path / "c.pth")
+
+
 @pytest.mark.parametrize(
     ("content", "found"),
     [([1, 2], "no dict"), ({"epoch": 3, "weights": {}}, "epoch, weights"), ({}, "the keys")],

@@ -31,11 +31,14 @@ def test_a_failing_block_leaves_the_old_file(tmp_path: Path, error: type[BaseExc
     assert list(tmp_path.iterdir()) == [target]
 
 
-def test_a_full_disk_is_told_and_loses_nothing(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("number", "said"), [(errno.ENOSPC, "disk is full"), (errno.EDQUOT, "quota"), (errno.EFBIG, "ulimit")]
+)
+def test_a_full_disk_is_told_and_loses_nothing(tmp_path: Path, number: int, said: str) -> None:
     target = tmp_path / "model.onnx"
     target.write_bytes(b"old")
-    with pytest.raises(Dyn2trtError, match=r"disk is full: .*model\.onnx"), replacing(target):
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    with pytest.raises(Dyn2trtError, match=rf"{said}.*: .*model\.onnx was not written"), replacing(target):
+        raise OSError(number, os.strerror(number))
     assert target.read_bytes() == b"old"
 
 

@@ -119,6 +119,14 @@ def test_a_run_builds_and_measures_an_engine_where_one_can_run(tmp_path: Path) -
     assert without == ["export", "compare", "bench", "report"]
 
 
+def test_a_file_in_the_place_of_the_folder_is_told(tmp_path: Path) -> None:
+    (tmp_path / "small.toml").write_text(RECIPE)
+    (tmp_path / "run").write_text("")
+    result = dyn2trt("run", tmp_path / "small.toml", "-o", tmp_path / "run")
+    assert isinstance(result.exception, Dyn2trtError)
+    assert "is a file, and a run needs a folder" in str(result.exception)
+
+
 def test_a_typo_in_a_recipe_names_the_nearest_key(tmp_path: Path) -> None:
     (tmp_path / "small.toml").write_text(RECIPE.replace("iterations", "iteration"))
     result = dyn2trt("run", tmp_path / "small.toml", "-o", tmp_path / "run")

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
 
+from dyn2trt.errors import Dyn2trtError
 from dyn2trt.pipeline.recipe_stages import RunFolder, stages_of, why_no_engine
 from dyn2trt.pipeline.stages import is_up_to_date, perform
 from dyn2trt.recipe import load_recipe
@@ -62,6 +63,8 @@ def run_recipe(recipe_path: Path, folder_path: Path, display: Display, *, force:
         Dyn2trtError: the recipe, or a stage, finds a mistake.
     """
     recipe = load_recipe(recipe_path)
+    if folder_path.exists() and not folder_path.is_dir():
+        raise Dyn2trtError(f"{folder_path} is a file, and a run needs a folder; choose another with --output")
     folder = RunFolder(folder_path)
     reason = why_no_engine()
     results: list[StageResult] = []
