@@ -8,14 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from ctypes import Structure
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from dyn2trt.contract import ACTIVATIONS, FLOATS, REDUCTIONS
 from dyn2trt.ops import core_library as core
 from dyn2trt.ops.geometry import Geometry
 from dyn2trt.ops.memory_format import output_format
-from dyn2trt.ops.schema import ACTIVATIONS, FLOATS, REDUCTIONS
 
 _DTYPES = {getattr(torch, name): code for code, name in enumerate(FLOATS)}
 
@@ -26,7 +27,7 @@ def current_cuda_stream() -> int:
 
 
 class CoreOps:
-    """The ops of `SCHEMAS` with a core library behind them, under the names and signatures of the torch ops.
+    """The ops of `SCHEMAS` with a core library behind them, called as the torch ops are.
 
     Args:
         library: where the kernels are.
@@ -151,34 +152,18 @@ class CoreOps:
         return y
 
     def gated_inverted_residual(
-        self,
-        x: Tensor,
-        mask: Tensor,
-        expand_weight: Tensor,
-        expand_bias: Tensor,
-        depthwise_weight: Tensor,
-        depthwise_bias: Tensor,
-        project_weight: Tensor,
-        project_bias: Tensor,
-        *,
-        threshold: float = 0.0,
-        activation: str = "relu6",
+        self, x: Tensor, mask: Tensor, *parameters: Tensor, threshold: float = 0.0, activation: str = "relu6"
     ) -> Tensor:
         n, c, h, w = x.shape
-        expanded = expand_bias.shape[0]
+        expanded = parameters[1].shape[0]
         mask = _mask(mask, (n, 1, h, w))
         x = _strided(x)
-        parameters = _parameters(
-            (expand_weight, (expanded, 1, 1, c), "expand"),
-            (expand_bias, (expanded,), "expand"),
-            (depthwise_weight, (3, 3, expanded), "depthwise"),
-            (depthwise_bias, (expanded,), "depthwise"),
-            (project_weight, (c, 1, 1, expanded), "project"),
-            (project_bias, (c,), "project"),
+        named = _parameters(
+            parameters, expand=(expanded, 1, 1, c), depthwise=(3, 3, expanded), project=(c, 1, 1, expanded)
         )
         y = self._empty_like(x)
         params = core.GatedInvertedResidual(
-            dtype=_dtype(x, *parameters.values()),
+            dtype=_dtype(x, *named.values()),
             flags=self._flags(),
             activation=ACTIVATIONS.index(activation),
             threshold=threshold,
@@ -186,64 +171,25 @@ class CoreOps:
             x=_dense(x),
             y=_dense(y),
             expanded=expanded,
-            **{name: tensor.data_ptr() for name, tensor in parameters.items()},
+            **{name: tensor.data_ptr() for name, tensor in named.items()},
         )
         self._composite("gated_inverted_residual", params, x)
         return y
 
     def gated_basic_block(
-        self,
-        x: Tensor,
-        mask: Tensor,
-        identity: Tensor,
-        conv1_weight: Tensor,
-        conv1_bias: Tensor,
-        conv2_weight: Tensor,
-        conv2_bias: Tensor,
-        *,
-        threshold: float = 0.0,
-        strides: Sequence[int] = (1, 1),
-        activation: str = "relu",
+        self, x: Tensor, mask: Tensor, identity: Tensor, *parameters: Tensor, **attributes: Any
     ) -> Tensor:
         c, c_out = x.shape[1], identity.shape[1]
-        parameters = _parameters(
-            (conv1_weight, (c_out, 3, 3, c), "conv1"),
-            (conv1_bias, (c_out,), "conv1"),
-            (conv2_weight, (c_out, 3, 3, c_out), "conv2"),
-            (conv2_bias, (c_out,), "conv2"),
-        )
-        params = core.GatedBasicBlock()
-        return self._residual(
-            "gated_basic_block", params, x, mask, identity, parameters, threshold, strides, activation
-        )
+        named = _parameters(parameters, conv1=(c_out, 3, 3, c), conv2=(c_out, 3, 3, c_out))
+        return self._residual("gated_basic_block", core.GatedBasicBlock(), x, mask, identity, named, **attributes)
 
     def gated_bottleneck(
-        self,
-        x: Tensor,
-        mask: Tensor,
-        identity: Tensor,
-        conv1_weight: Tensor,
-        conv1_bias: Tensor,
-        conv2_weight: Tensor,
-        conv2_bias: Tensor,
-        conv3_weight: Tensor,
-        conv3_bias: Tensor,
-        *,
-        threshold: float = 0.0,
-        strides: Sequence[int] = (1, 1),
-        activation: str = "relu",
+        self, x: Tensor, mask: Tensor, identity: Tensor, *parameters: Tensor, **attributes: Any
     ) -> Tensor:
-        c, c_out, width = x.shape[1], identity.shape[1], conv1_bias.shape[0]
-        parameters = _parameters(
-            (conv1_weight, (width, 1, 1, c), "conv1"),
-            (conv1_bias, (width,), "conv1"),
-            (conv2_weight, (width, 3, 3, width), "conv2"),
-            (conv2_bias, (width,), "conv2"),
-            (conv3_weight, (c_out, 1, 1, width), "conv3"),
-            (conv3_bias, (c_out,), "conv3"),
-        )
+        c, c_out, width = x.shape[1], identity.shape[1], parameters[1].shape[0]
+        named = _parameters(parameters, conv1=(width, 1, 1, c), conv2=(width, 3, 3, width), conv3=(c_out, 1, 1, width))
         params = core.GatedBottleneck(width=width)
-        return self._residual("gated_bottleneck", params, x, mask, identity, parameters, threshold, strides, activation)
+        return self._residual("gated_bottleneck", params, x, mask, identity, named, **attributes)
 
     def _residual(
         self,
@@ -253,9 +199,10 @@ class CoreOps:
         mask: Tensor,
         identity: Tensor,
         parameters: dict[str, Tensor],
-        threshold: float,
-        strides: Sequence[int],
-        activation: str,
+        *,
+        threshold: float = 0.0,
+        strides: Sequence[int] = (1, 1),
+        activation: str = "relu",
     ) -> Tensor:
         x, identity = _strided(x), _strided(identity)
         n, _, ho, wo = identity.shape
@@ -350,14 +297,15 @@ def _mask(mask: Tensor, shape: tuple[int, ...] | None = None) -> Tensor:
     return mask.contiguous()
 
 
-def _parameters(*given: tuple[Tensor, tuple[int, ...], str]) -> dict[str, Tensor]:
-    """Contiguous parameters by field name, (weight, bias) a convolution, of the expected shapes."""
-    named = {}
-    for index, (tensor, shape, convolution) in enumerate(given):
-        name = f"{convolution}_{'bias' if index % 2 else 'weight'}"
+def _parameters(tensors: Sequence[Tensor], **weights: tuple[int, ...]) -> dict[str, Tensor]:
+    """Contiguous parameters by field name: a weight of each shape and a bias, depthwise ones [3, 3, C] and [C]."""
+    shapes: dict[str, tuple[int, ...]] = {}
+    for name, shape in weights.items():
+        shapes[f"{name}_weight"] = shape
+        shapes[f"{name}_bias"] = (shape[0 if len(shape) == 4 else -1],)
+    for (name, shape), tensor in zip(shapes.items(), tensors, strict=True):
         _expect_shape(name, tensor, shape)
-        named[name] = tensor.contiguous()
-    return named
+    return {name: tensor.contiguous() for name, tensor in zip(shapes, tensors, strict=True)}
 
 
 def _indices(name: str, tensor: Tensor, shape: Sequence[int]) -> Tensor:

@@ -12,10 +12,10 @@ from typing import Any
 
 import torch
 
+from dyn2trt.contract import SCHEMAS
 from dyn2trt.ops import reference
 from dyn2trt.ops.core_library import ENVIRONMENT, LIBRARY, load_core_library
 from dyn2trt.ops.core_tensors import CoreOps
-from dyn2trt.ops.schema import SCHEMAS
 
 
 def register_cuda_ops(library: torch.library.Library) -> None:
