@@ -31,6 +31,18 @@ struct Composite {
   int32_t n_arrivals;
 };
 
+// The members that every composite takes from its parameters as they are; the mask has y's grid.
+template <class Params>
+void gate(Composite& composite, const Params& p) {
+  composite.dtype = p.dtype;
+  composite.flags = p.flags;
+  composite.mask = p.mask;
+  composite.threshold = p.threshold;
+  composite.mask_h = p.y.h;
+  composite.mask_w = p.y.w;
+  composite.y = p.y;
+}
+
 // Chooses what is fused, and completes the steps with workspace memory. The result points into `composite`, which must
 // stay where it is.
 void plan(Composite& composite, Workspace& workspace);

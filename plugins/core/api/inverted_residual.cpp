@@ -27,17 +27,11 @@ struct InvertedResidual {
   }
 
   static void make(Composite& c, const Dyn2trtGatedInvertedResidual& p, Workspace& workspace) {
-    c.dtype = p.dtype;
-    c.flags = p.flags;
-    c.mask = p.mask;
-    c.threshold = p.threshold;
-    c.mask_h = p.x.h;
-    c.mask_w = p.x.w;
+    gate(c, p);
     c.geometry = same3x3();
     c.sets.active = workspace.take_set(p.x.n, p.x.h, p.x.w);
     c.sets.input = workspace.take_set(p.x.n, p.x.h, p.x.w);
     c.identity = p.x;
-    c.y = p.y;
     c.out_activation = DYN2TRT_NONE;
     c.n_convolutions = 3;
 
