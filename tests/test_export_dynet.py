@@ -84,7 +84,7 @@ def test_one_file_serves_every_batch(tmp_path: Path, case: str) -> None:
         assert [predictor.name for predictor in metadata.kernels] == [one.predictor for one in recorded]
         for predictor, one in zip(metadata.kernels, recorded, strict=True):
             assert got[predictor.coefficients].shape == (n, predictor.size)
-            assert np.abs(got[predictor.coefficients] - one.coefficients.numpy()).max() <= 1e-5
+            assert error(got[predictor.coefficients], one.coefficients.numpy()) <= 1e-5
 
 
 @pytest.mark.parametrize("dynamic_batch", [False, True])
