@@ -11,11 +11,12 @@ from official import as_tuple, load_official, relative_error
 from torch import nn
 from typer.testing import CliRunner
 
-from dyn2trt.blocks import gated_blocks, set_execution
+from dyn2trt.blocks import dynamic_blocks, gated_blocks, set_execution
 from dyn2trt.blocks.fold import fold_batchnorm
 from dyn2trt.cli.networks import networks
 from dyn2trt.errors import Dyn2trtError
 from dyn2trt.gates import forced_masks, record_decisions
+from dyn2trt.gates.layer import LayerMaskUnit
 from dyn2trt.networks.zoo import NETWORKS, build_network
 
 
@@ -226,12 +227,33 @@ app = typer.Typer()
 app.command()(networks)
 
 
-def test_the_listing_shows_every_option() -> None:
-    result = CliRunner().invoke(app, [], env={"COLUMNS": "120"})
+def test_the_listing_says_what_is_dynamic() -> None:
+    result = CliRunner().invoke(app, [], env={"COLUMNS": "160"})
     assert result.exit_code == 0
+    lines = result.stdout.splitlines()
     for entry in NETWORKS.values():
-        assert entry.name in result.stdout
-        assert all(option.name in result.stdout for option in entry.options)
+        line = next(line for line in lines if line.split()[:1] == [entry.name])
+        assert entry.dynamic in line
+        assert entry.doc in line
+
+
+@pytest.mark.parametrize("name", list(NETWORKS))
+def test_the_listing_of_one_network_shows_its_options(name: str) -> None:
+    result = CliRunner().invoke(app, [name], env={"COLUMNS": "120"})
+    assert result.exit_code == 0
+    lines = [line.split() for line in result.stdout.splitlines()]
+    for option in NETWORKS[name].options:
+        assert [option.name, str(option.default)] in [words[:2] for words in lines]
+
+
+@pytest.mark.parametrize("name", list(NETWORKS))
+def test_a_network_is_as_dynamic_as_the_listing_says(name: str) -> None:
+    entry = NETWORKS[name]
+    with torch.device("meta"):
+        network = entry.build({})
+    found = {"layers" if isinstance(b.masker, LayerMaskUnit) else "positions" for _, b in gated_blocks(network)}
+    found |= {"kernels" for _ in dynamic_blocks(network)}
+    assert found == {entry.dynamic}
 
 
 def test_the_listing_as_json() -> None:
@@ -243,5 +265,5 @@ def test_the_listing_as_json() -> None:
 
 
 def test_listing_imports_no_torch() -> None:
-    code = "import sys; from dyn2trt.cli.networks import networks; networks(True); assert 'torch' not in sys.modules"
+    code = "import sys; from dyn2trt.cli.networks import networks; networks(); assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)

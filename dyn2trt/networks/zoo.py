@@ -22,6 +22,7 @@ class NetworkEntry:
     Attributes:
         name: as on the command line.
         doc: one line.
+        dynamic: what every image decides: ``positions``, ``layers`` or ``kernels``.
         task: ``classification``, ``pose`` or ``segmentation``.
         input_shape: default input, (N, C, H, W).
         options: what may be set.
@@ -30,6 +31,7 @@ class NetworkEntry:
 
     name: str
     doc: str
+    dynamic: str
     task: str
     input_shape: tuple[int, int, int, int]
     options: tuple[Option, ...]
@@ -68,68 +70,25 @@ _ENTRIES = (
     NetworkEntry(
         "cifar_resnet",
         "ResNet for 32x32 images, gated basic blocks",
+        "positions",
         "classification",
         (1, 3, 32, 32),
         (*_CIFAR_RESNET, _mask_unit("squeeze")),
         "dyn2trt.networks.cifar_resnet:cifar_resnet",
     ),
     NetworkEntry(
-        "dy_cifar_resnet",
-        "ResNet for 32x32 images, dynamic convolutions",
-        "classification",
-        (1, 3, 32, 32),
-        (
-            Option("depth", 20, "weighted layers", choices=(8, 14, 20, 26, 32, 110)),
-            _classes(10),
-            Option("width", 0.5, "multiplier of the channels of every stage", above=0),
-            Option("stem_stride", 1, "stride of the first convolution; 2 suits 64x64 images", choices=(1, 2)),
-            _kernels(),
-        ),
-        "dyn2trt.networks.dy_cifar_resnet:dy_cifar_resnet",
-    ),
-    NetworkEntry(
         "resnet",
         "ResNet for ImageNet, gated basic blocks (18, 34) or bottlenecks",
+        "positions",
         "classification",
         (1, 3, 224, 224),
         (*_RESNET, _mask_unit("squeeze")),
         "dyn2trt.networks.resnet:resnet",
     ),
     NetworkEntry(
-        "cifar_convnet_aig",
-        "ConvNet-AIG for 32x32 images: ResNet that skips whole layers, image by image",
-        "classification",
-        (1, 3, 32, 32),
-        _CIFAR_RESNET,
-        "dyn2trt.networks.cifar_resnet:cifar_convnet_aig",
-    ),
-    NetworkEntry(
-        "convnet_aig",
-        "ConvNet-AIG for ImageNet: ResNet that skips whole layers, image by image",
-        "classification",
-        (1, 3, 224, 224),
-        _RESNET,
-        "dyn2trt.networks.resnet:convnet_aig",
-    ),
-    NetworkEntry(
-        "cifar_sact",
-        "SACT for 32x32 images: ResNet whose positions halt one by one",
-        "classification",
-        (1, 3, 32, 32),
-        (Option("depth", 20, "weighted layers", choices=(14, 20, 26, 32, 110)), *_CIFAR_RESNET[1:]),
-        "dyn2trt.networks.cifar_resnet:cifar_sact",
-    ),
-    NetworkEntry(
-        "sact",
-        "SACT for ImageNet: ResNet whose positions halt one by one",
-        "classification",
-        (1, 3, 224, 224),
-        _RESNET,
-        "dyn2trt.networks.resnet:sact",
-    ),
-    NetworkEntry(
         "mobilenet_v2",
         "MobileNetV2 for ImageNet, gated identity blocks",
+        "positions",
         "classification",
         (1, 3, 224, 224),
         (
@@ -140,8 +99,74 @@ _ENTRIES = (
         "dyn2trt.networks.mobilenet_v2:mobilenet_v2",
     ),
     NetworkEntry(
+        "hourglass",
+        "stacked hourglass of gated inverted residuals",
+        "positions",
+        "pose",
+        (1, 3, 256, 256),
+        (
+            Option("stacks", 4, "hourglasses, one heat map a joint each", above=0),
+            Option("features", 96, "channels", above=3),
+            Option("joints", 16, "joints", above=0),
+            Option("blocks", 1, "inverted residuals a place", above=0),
+            _mask_unit("pointwise"),
+        ),
+        "dyn2trt.networks.hourglass:hourglass",
+    ),
+    NetworkEntry(
+        "cifar_sact",
+        "SACT for 32x32 images: ResNet whose positions halt one by one",
+        "positions",
+        "classification",
+        (1, 3, 32, 32),
+        (Option("depth", 20, "weighted layers", choices=(14, 20, 26, 32, 110)), *_CIFAR_RESNET[1:]),
+        "dyn2trt.networks.cifar_resnet:cifar_sact",
+    ),
+    NetworkEntry(
+        "sact",
+        "SACT for ImageNet: ResNet whose positions halt one by one",
+        "positions",
+        "classification",
+        (1, 3, 224, 224),
+        _RESNET,
+        "dyn2trt.networks.resnet:sact",
+    ),
+    NetworkEntry(
+        "cifar_convnet_aig",
+        "ConvNet-AIG for 32x32 images: ResNet that skips whole layers, image by image",
+        "layers",
+        "classification",
+        (1, 3, 32, 32),
+        _CIFAR_RESNET,
+        "dyn2trt.networks.cifar_resnet:cifar_convnet_aig",
+    ),
+    NetworkEntry(
+        "convnet_aig",
+        "ConvNet-AIG for ImageNet: ResNet that skips whole layers, image by image",
+        "layers",
+        "classification",
+        (1, 3, 224, 224),
+        _RESNET,
+        "dyn2trt.networks.resnet:convnet_aig",
+    ),
+    NetworkEntry(
+        "dy_cifar_resnet",
+        "ResNet for 32x32 images, dynamic convolutions",
+        "kernels",
+        "classification",
+        (1, 3, 32, 32),
+        (
+            *_CIFAR_RESNET[:2],
+            Option("width", 0.5, "multiplier of the channels of every stage", above=0),
+            _CIFAR_RESNET[3],
+            _kernels(),
+        ),
+        "dyn2trt.networks.dy_cifar_resnet:dy_cifar_resnet",
+    ),
+    NetworkEntry(
         "dy_resnet",
         "ResNet for ImageNet, dynamic convolutions at half the width (DyNet)",
+        "kernels",
         "classification",
         (1, 3, 224, 224),
         (
@@ -154,22 +179,9 @@ _ENTRIES = (
         "dyn2trt.networks.dy_resnet:dy_resnet",
     ),
     NetworkEntry(
-        "dy_fcn",
-        "dilated FCN on Dy-ResNet50 for Cityscapes (DyNet)",
-        "segmentation",
-        (1, 3, 768, 768),
-        (
-            Option("width", 0.5, "multiplier of the channels of every stage", above=0),
-            Option("stem", 54, "channels of the first convolution", above=0),
-            Option("features", 448, "channels of the head", above=0),
-            _classes(19),
-            _kernels(),
-        ),
-        "dyn2trt.networks.dy_fcn:dy_fcn",
-    ),
-    NetworkEntry(
         "dy_shufflenet_v2",
         "ShuffleNetV2 for ImageNet, dynamic convolutions in the right branches (DyNet)",
+        "kernels",
         "classification",
         (1, 3, 224, 224),
         (
@@ -182,6 +194,7 @@ _ENTRIES = (
     NetworkEntry(
         "dy_mobilenet_v2",
         "MobileNetV2 for ImageNet without expansion, dynamic convolutions (DyNet)",
+        "kernels",
         "classification",
         (1, 3, 224, 224),
         (Option("width", 1.0, "multiplier of the channels", above=0), _classes(1000), _kernels()),
@@ -190,6 +203,7 @@ _ENTRIES = (
     NetworkEntry(
         "dy_mobilenet_v3",
         "MobileNetV3 for ImageNet, dynamic convolutions (DyNet)",
+        "kernels",
         "classification",
         (1, 3, 224, 224),
         (
@@ -201,22 +215,33 @@ _ENTRIES = (
         "dyn2trt.networks.dy_mobilenet_v3:dy_mobilenet_v3",
     ),
     NetworkEntry(
-        "hourglass",
-        "stacked hourglass of gated inverted residuals",
-        "pose",
-        (1, 3, 256, 256),
+        "dy_fcn",
+        "dilated FCN on Dy-ResNet50 for Cityscapes (DyNet)",
+        "kernels",
+        "segmentation",
+        (1, 3, 768, 768),
         (
-            Option("stacks", 4, "hourglasses, one heat map a joint each", above=0),
-            Option("features", 96, "channels", above=3),
-            Option("joints", 16, "joints", above=0),
-            Option("blocks", 1, "inverted residuals a place", above=0),
-            _mask_unit("pointwise"),
+            Option("width", 0.5, "multiplier of the channels of every stage", above=0),
+            Option("stem", 54, "channels of the first convolution", above=0),
+            Option("features", 448, "channels of the head", above=0),
+            _classes(19),
+            _kernels(),
         ),
-        "dyn2trt.networks.hourglass:hourglass",
+        "dyn2trt.networks.dy_fcn:dy_fcn",
     ),
 )
 
 NETWORKS: dict[str, NetworkEntry] = {entry.name: entry for entry in _ENTRIES}
+
+
+def network_entry(name: str) -> NetworkEntry:
+    """The network of the zoo with this name. Raises Dyn2trtError, naming the nearest, where there is none."""
+    if name not in NETWORKS:
+        raise Dyn2trtError(
+            f"no network is named {name!r}{nearest(name, NETWORKS)}; there are {', '.join(NETWORKS)}, and your own as "
+            "package.module:callable"
+        )
+    return NETWORKS[name]
 
 
 def build_network(name: str, options: Mapping[str, Value] | None = None) -> nn.Module:
@@ -232,9 +257,4 @@ def build_network(name: str, options: Mapping[str, Value] | None = None) -> nn.M
     """
     if ":" in name:
         return build_user_network(name, options or {})
-    if name not in NETWORKS:
-        raise Dyn2trtError(
-            f"no network is named {name!r}{nearest(name, NETWORKS)}; there are {', '.join(NETWORKS)}, and your own as "
-            "package.module:callable"
-        )
-    return NETWORKS[name].build(options or {})
+    return network_entry(name).build(options or {})
