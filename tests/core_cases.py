@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
-MASKS = ("some", "blob", "none", "all", "one", "corners", "nan")
+MASKS = ("some", "blob", "none", "all", "one", "corners", "nan", "images")
 LAYOUTS = ("nchw", "nhwc", "nhwc_padded", "nchw_padded")
 DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 
@@ -30,6 +30,8 @@ def mask(kind: str, n: int, h: int, w: int, generator: torch.Generator) -> Tenso
             logits[i].view(-1)[position] = 0.0  # exactly at the threshold: active
     elif kind == "corners":
         logits[:, :, :: max(h - 1, 1), :: max(w - 1, 1)] = 1.0
+    elif kind == "images":  # all of an image or nothing, as a gate of layers decides
+        logits[::2] = -logits[::2]
     elif kind == "nan":
         logits = torch.randn(n, 1, h, w, generator=generator)
         logits.view(-1)[::3] = torch.nan

@@ -18,7 +18,7 @@ from dyn2trt.ops.bodies import attach_bodies
 from dyn2trt.ops.bodies.signature import PLUGIN_ATTRIBUTES
 from dyn2trt.ops.reference import activate
 
-MASKS = ("nothing", "everything", "one site", "corners", "border", "scattered", "blob")
+MASKS = ("nothing", "everything", "one site", "corners", "border", "scattered", "blob", "whole images")
 
 
 def activity(kind: str, shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
@@ -36,6 +36,8 @@ def activity(kind: str, shape: tuple[int, ...], rng: np.random.Generator) -> np.
             active[:, :, [0, -1]] = active[:, :, :, [0, -1]] = True
         case "scattered":
             active = rng.random(shape) < 0.15
+        case "whole images":
+            active[rng.random(n) < 0.5] = True
         case "blob":
             y, x = np.ogrid[:h, :w]
             active[:] = (y - rng.integers(h)) ** 2 + (x - rng.integers(w)) ** 2 < (max(h, w) / 4) ** 2

@@ -84,6 +84,20 @@ def test_nothing_of_the_sparse_way_stays_in_a_dense_node(op, tmp_path):
     assert sum(node.op_type == "Conv" for node in optimized.node) == convolutions * ways
 
 
+@pytest.mark.parametrize("quick", [True, False])
+@pytest.mark.parametrize("op", COMPOSITE_NAMES)
+def test_images_that_skip_a_layer_beside_images_that_execute_it(op, quick):
+    """As gates of layers decide; one image of four is little enough to take the sparse way."""
+    case = composite(op, 4, 32, 37, 41, "nothing", 3, activation="relu")
+    case.tensors["mask"][2] = 1
+    model = one_node_model(op, case.tensors, case.attributes, quick=quick)
+    assert_agree(case, model)
+    alone = {k: v[2:3] if k in ("x", "mask", "identity") else v for k, v in case.tensors.items()}
+    both = run_torch(op, case.tensors, case.attributes)
+    one = run_torch(op, alone, case.attributes)
+    torch.testing.assert_close(both[2:3], one)
+
+
 @pytest.mark.parametrize(("size", "schedule"), [(8, "dense"), (67, "adaptive")])
 @pytest.mark.parametrize("op", COMPOSITE_NAMES)
 def test_dynamic_batch_is_judged_by_one_image(op, size, schedule):

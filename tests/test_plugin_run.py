@@ -113,6 +113,38 @@ def test_channels_last_gives_the_same(driver, name, stride, dtype):
     assert_close(y, op(*inputs, **attributes), dtype)
 
 
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize(("name", "stride"), CASES)
+def test_whole_images_skip_a_layer(driver, name, stride, dtype):
+    """As ConvNet-AIG's gates decide: all positions of an image or none, in one batch."""
+    inputs, attributes, op = composite(name, stride, n=4, dtype=dtype)
+    inputs[1] = torch.tensor([1.0, -1.0, -1.0, 1.0]).view(4, 1, 1, 1).expand_as(inputs[1]).contiguous()
+    (y,) = run(driver.plugin(name, **attributes), inputs, [like_output(inputs, name)])
+    assert_close(y, op(*inputs, **attributes), dtype)
+    idle = inputs[0] if name == "GatedInvertedResidual" else inputs[2].relu()
+    assert torch.equal(y[1:3], idle[1:3])
+
+
+@pytest.mark.parametrize("name", ["GatedInvertedResidual", "GatedBasicBlock", "GatedBottleneck"])
+def test_masks_that_shrink_from_unit_to_unit(driver, name):
+    """As SACT's do: three units in a row on fewer positions each, those that are done keep their values."""
+    inputs, attributes, op = composite(name, 1, **({"c": 32} if name == "GatedBottleneck" else {}))
+    if name == "GatedBottleneck":  # as many outputs as inputs
+        inputs = [*inputs[:7], inputs[7][:32].contiguous(), inputs[8][:32].contiguous()]
+    x = expected = inputs[0].relu()
+    everywhere = inputs[1]
+    for threshold in (-0.4, 0.0, 0.2):
+        masks = everywhere - threshold
+        given = [x, masks, *inputs[2:]] if name == "GatedInvertedResidual" else [x, masks, x, *inputs[3:]]
+        (y,) = run(driver.plugin(name, **attributes), given, [poisoned(*x.shape)])
+        reference = [expected if value is x else value for value in given]
+        expected = op(*reference, **attributes)
+        assert_close(y, expected, torch.float32)
+        done = (masks < 0).expand_as(x)
+        assert torch.equal(y[done], x[done])
+        x = y
+
+
 @pytest.mark.parametrize("active", [0.0, 1.0])
 @pytest.mark.parametrize(("name", "stride"), CASES)
 def test_nothing_and_everything_active(driver, name, stride, active):
