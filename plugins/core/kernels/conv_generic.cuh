@@ -7,6 +7,7 @@
 #include "device/activation.cuh"
 #include "device/dtype.cuh"
 #include "kernels/conv_source.cuh"
+#include "kernels/row_tile.cuh"
 
 namespace dyn2trt {
 
@@ -28,12 +29,8 @@ struct ConvGeneric {
   };
 
   static __device__ void run(const Params& p, Shared& shared) {
-    const int image = blockIdx.x / p.blocks_per_image;
-    const int first = blockIdx.x % p.blocks_per_image * kRows;
-    const int capacity = p.h_out * p.w_out;
-    const int here = min(kRows, rows_in_use(p.count, image, capacity) - first);
-    if (here <= 0) return;
-    const int64_t first_row = static_cast<int64_t>(image) * capacity + first;
+    const RowTile tile = row_tile<kRows>(p.blocks_per_image, p.count, p.h_out * p.w_out);
+    if (tile.here <= 0) return;
     const int first_column = blockIdx.y * kColumns;
     const int lane = threadIdx.x % kWarp;
     const int warp = threadIdx.x / kWarp;
@@ -50,7 +47,8 @@ struct ConvGeneric {
       if (threadIdx.x < kRows) {
         const int row = threadIdx.x;
         const int i = tap / p.geometry.kernel_w, j = tap % p.geometry.kernel_w;
-        shared.from[row] = row < here ? tap_source(p, first_row + row, output_site(p, first_row + row), i, j) : nullptr;
+        const int64_t at = tile.first + row;
+        shared.from[row] = row < tile.here ? tap_source(p, at, output_site(p, at), i, j) : nullptr;
       }
       __syncthreads();
       for (int base = 0; base < p.c_in; base += kDepth) {
@@ -74,13 +72,13 @@ struct ConvGeneric {
         __syncthreads();
       }
     }
-    if (own_row >= here) return;
+    if (own_row >= tile.here) return;
 #pragma unroll
     for (int i = 0; i < kPerThread; ++i) {
       const int column = first_column + own_column + kThreadsOfRow * i;
       if (column >= p.c_out) continue;
       const float value = activate(sum[i] + to_float(p.bias[column]), p.activation);
-      p.rows_out[(first_row + own_row) * p.c_out + column] = from_float<T>(value);
+      p.rows_out[(tile.first + own_row) * p.c_out + column] = from_float<T>(value);
     }
   }
 };

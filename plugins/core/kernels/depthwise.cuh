@@ -6,6 +6,7 @@
 #include "device/activation.cuh"
 #include "device/vector.cuh"
 #include "kernels/conv_source.cuh"
+#include "kernels/row_tile.cuh"
 
 namespace dyn2trt {
 
@@ -21,14 +22,11 @@ struct Depthwise {
   struct Shared {};
 
   static __device__ void run(const Params& p, Shared&) {
-    const int image = blockIdx.x / p.blocks_per_image;
-    const int first = blockIdx.x % p.blocks_per_image * kRows;
-    const int capacity = p.h_out * p.w_out;
-    const int here = min(kRows, rows_in_use(p.count, image, capacity) - first);
+    const RowTile tile = row_tile<kRows>(p.blocks_per_image, p.count, p.h_out * p.w_out);
     const int vectors = p.c_in / kWidth;
     const int64_t channel_stride = p.source == Source::kDense ? p.x.stride_c : 1;
-    for (int i = threadIdx.x; i < here * vectors; i += kThreads) {
-      const int64_t row = static_cast<int64_t>(image) * capacity + first + i / vectors;
+    for (int i = threadIdx.x; i < tile.here * vectors; i += kThreads) {
+      const int64_t row = tile.first + i / vectors;
       const int channel = i % vectors * kWidth;
       const Site site = output_site(p, row);
       float sum[kWidth];

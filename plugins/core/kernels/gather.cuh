@@ -5,6 +5,7 @@
 
 #include "device/dense.cuh"
 #include "device/vector.cuh"
+#include "kernels/row_tile.cuh"
 
 namespace dyn2trt {
 
@@ -28,15 +29,12 @@ struct GatherChannelsLast {
   struct Shared {};
 
   static __device__ void run(const Params& p, Shared&) {
-    const int image = blockIdx.x / p.blocks_per_image;
-    const int first = blockIdx.x % p.blocks_per_image * kRows;
-    const int capacity = p.x.h * p.x.w;
-    const int here = min(kRows, rows_in_use(p.count, image, capacity) - first);
+    const RowTile tile = row_tile<kRows>(p.blocks_per_image, p.count, p.x.h * p.x.w);
     const int vectors = p.x.c / kWidth;
-    for (int i = threadIdx.x; i < here * vectors; i += kThreads) {
-      const int64_t row = static_cast<int64_t>(image) * capacity + first + i / vectors;
+    for (int i = threadIdx.x; i < tile.here * vectors; i += kThreads) {
+      const int64_t row = tile.first + i / vectors;
       const int channel = i % vectors * kWidth;
-      const Site site = decode_site(p.sites[row], p.x.n, p.x.h, p.x.w);
+      const Site site = tile.site(p.sites, i / vectors, p.x);
       Vector<T, kWidth> value = zero_vector<T, kWidth>();
       if (site.image >= 0) {
         value = load_vector<kWidth>(p.x.data + p.x.offset(site.image, site.row, site.column) + channel);
@@ -60,15 +58,11 @@ struct GatherPlanar {
   };
 
   static __device__ void run(const Params& p, Shared& shared) {
-    const int image = blockIdx.x / p.blocks_per_image;
-    const int first = blockIdx.x % p.blocks_per_image * kRows;
-    const int capacity = p.x.h * p.x.w;
-    const int here = min(kRows, rows_in_use(p.count, image, capacity) - first);
-    if (here <= 0) return;
+    const RowTile tile = row_tile<kRows>(p.blocks_per_image, p.count, p.x.h * p.x.w);
+    if (tile.here <= 0) return;
     const int lane = threadIdx.x % kWarp;
     const int warp = threadIdx.x / kWarp;
-    const int64_t first_row = static_cast<int64_t>(image) * capacity + first;
-    const Site site = lane < here ? decode_site(p.sites[first_row + lane], p.x.n, p.x.h, p.x.w) : Site{-1, 0, 0};
+    const Site site = tile.site(p.sites, lane, p.x);
     const T* pixel = p.x.data + (site.image >= 0 ? p.x.offset(site.image, site.row, site.column) : 0);
     for (int base = 0; base < p.x.c; base += kChannels) {
       for (int c = warp; c < kChannels; c += kThreads / kWarp) {
@@ -76,8 +70,8 @@ struct GatherPlanar {
         shared.tile[c][lane] = there ? pixel[(base + c) * p.x.stride_c] : from_float<T>(0.0f);
       }
       __syncthreads();
-      for (int row = warp; row < here; row += kThreads / kWarp) {
-        if (base + lane < p.x.c) p.rows[(first_row + row) * p.x.c + base + lane] = shared.tile[lane][row];
+      for (int row = warp; row < tile.here; row += kThreads / kWarp) {
+        if (base + lane < p.x.c) p.rows[(tile.first + row) * p.x.c + base + lane] = shared.tile[lane][row];
       }
       __syncthreads();
     }

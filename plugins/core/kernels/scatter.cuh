@@ -4,6 +4,7 @@
 #include "device/activation.cuh"
 #include "device/dense.cuh"
 #include "device/vector.cuh"
+#include "kernels/row_tile.cuh"
 
 namespace dyn2trt {
 
@@ -127,18 +128,14 @@ struct ScatterSites {
   };
 
   static __device__ void run(const Params& p, Shared& shared) {
-    const int image = blockIdx.x / p.blocks_per_image;
-    const int first = blockIdx.x % p.blocks_per_image * kRows;
-    const int capacity = p.y.h * p.y.w;
-    const int here = min(kRows, rows_in_use(p.count, image, capacity) - first);
-    if (here <= 0) return;
+    const RowTile tile = row_tile<kRows>(p.blocks_per_image, p.count, p.y.h * p.y.w);
+    if (tile.here <= 0) return;
     const int lane = threadIdx.x % kWarp;
     const int warp = threadIdx.x / kWarp;
-    const int64_t first_row = static_cast<int64_t>(image) * capacity + first;
-    const Site site = lane < here ? decode_site(p.sites[first_row + lane], p.y.n, p.y.h, p.y.w) : Site{-1, 0, 0};
+    const Site site = tile.site(p.sites, lane, p.y);
     for (int base = 0; base < p.y.c; base += kChannels) {
-      for (int row = warp; row < here; row += kThreads / kWarp) {
-        if (base + lane < p.y.c) shared.tile[row][lane] = p.rows[(first_row + row) * p.y.c + base + lane];
+      for (int row = warp; row < tile.here; row += kThreads / kWarp) {
+        if (base + lane < p.y.c) shared.tile[row][lane] = p.rows[(tile.first + row) * p.y.c + base + lane];
       }
       __syncthreads();
       for (int c = warp; c < kChannels; c += kThreads / kWarp) {

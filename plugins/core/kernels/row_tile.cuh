@@ -1,0 +1,29 @@
+// The rows that a block of a kernel goes over: some of one image's.
+//
+// Grid: x = n * blocks_per_image.
+#pragma once
+
+#include "device/dense.cuh"
+
+namespace dyn2trt {
+
+struct RowTile {
+  int here;       // rows in use of the tile, 0 or less behind the image's last
+  int64_t first;  // the tile's first row
+
+  // Of row first + i, on the grid of `dense`; outside every image behind the rows in use.
+  template <class T>
+  DYN2TRT_DEVICE Site site(const int* sites, int i, const Dense<T>& dense) const {
+    return i < here ? decode_site(sites[first + i], dense.n, dense.h, dense.w) : Site{-1, 0, 0};
+  }
+};
+
+// The block's tile of kRows rows; each image has `capacity` of them.
+template <int kRows>
+DYN2TRT_DEVICE RowTile row_tile(int blocks_per_image, const int* count, int capacity) {
+  const int image = blockIdx.x / blocks_per_image;
+  const int first = blockIdx.x % blocks_per_image * kRows;
+  return {min(kRows, rows_in_use(count, image, capacity) - first), static_cast<int64_t>(image) * capacity + first};
+}
+
+}  // namespace dyn2trt
