@@ -39,6 +39,8 @@ def print_summary(record: Record, console: Console) -> None:
                 interval_cell(block.speedup),
             )
         console.print(table)
+    if warning := busy(record):
+        console.print(warning, style="yellow", highlight=False)
     for item in record.not_run:
         console.print(f"Not run: {item.what}: {item.why}", highlight=False)
 
@@ -49,16 +51,31 @@ def statements(batch: Batch) -> list[str]:
     return found if batch.generation is None else [*found, batch.generation.text]
 
 
+def busy(record: Record) -> str | None:
+    """A warning where other work kept the processor busy, which an interleaved run evens out only in part."""
+    load, cores = record.environment.load_average, record.environment.cores
+    if record.mode.backend != "onnxruntime" or load is None or load <= cores:
+        return None
+    return f"The machine was busy (load {load:.1f} on {cores} cores): these times say little, measure when it idles."
+
+
+def network_names(batch: Batch) -> dict[str, str]:
+    """The fields of a batch that are networks, in words."""
+    own = "sparse" if batch.dense is not None else "dynamic kernels"
+    return {"dense": "dense", "static": "fixed kernels", "own": own}
+
+
 def latency_rows(record: Record, batch: Batch) -> list[tuple[str, str, Latency, Interval | None]]:
     """Network, what of it is active, latency and speed-up over dense: the twins, the network itself, the sweep."""
     rows: list[tuple[str, str, Latency, Interval | None]] = []
+    names = network_names(batch)
     if batch.dense is not None:
-        rows.append(("dense", "all", batch.dense, None))
+        rows.append((names["dense"], "all", batch.dense, None))
     if batch.static is not None:
-        rows.append(("fixed kernels", "", batch.static, None))
+        rows.append((names["static"], "", batch.static, None))
     gated = batch.dense is not None
     active = "" if not gated else "own" if record.activity is None else f"{record.activity.ratio:.1%} (own)"
-    rows.append(("sparse" if gated else "dynamic kernels", active, batch.own, batch.speedup))
+    rows.append((names["own"], active, batch.own, batch.speedup))
     rows += [(f"sparse, {p.pattern}", f"{p.ratio:.1%}", p.latency, p.speedup) for p in batch.sweep]
     return rows
 

@@ -73,7 +73,7 @@ def allowed_errors(
         outputs, logits, coefficients = _errors_of(torch_low, metadata, forced_feeds, reference)
         itself = _flips_of(torch_low, metadata, feeds, reference) if blocks else ""
         source = (
-            f"{metadata.precision}: ‖y−r‖/‖r‖ ≤ {LOW_PRECISION_FACTOR:g} × the error of dense torch in "
+            f"{metadata.precision}: ‖y−r‖/‖r‖ ≤ {LOW_PRECISION_FACTOR:g} × the error of torch in "
             f"{metadata.precision} on the same inputs"
         )
     else:

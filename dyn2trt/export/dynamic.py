@@ -26,7 +26,7 @@ def describe_dynamic(metadata: ExportMetadata) -> str:
     counted = {
         "positions in {} gated block{}": gates.count("positions"),
         "positions in {} halting unit{}": gates.count("halting"),
-        "{} layer{}": gates.count("layer"),
+        "which of {} layer{} run": gates.count("layer"),
         "kernels of {} convolution{}": convolutions,
     }
     parts = [words.format(count, "s" * (count != 1)) for words, count in counted.items() if count]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from dyn2trt.bench.gate_masks import LAYERS
 from dyn2trt.bench.record import Record
 from dyn2trt.report.run_folder import RunFolder
 
@@ -31,14 +32,16 @@ def headline(run: RunFolder) -> list[Fact]:
         if batch.break_even:
             first = batch.break_even[0]
             value = f"{first.ratio:.0%}" if first.ratio is not None else "none"
+            counted = "layers run" if first.pattern == LAYERS else "active sites"
             meaning = {
-                "ratio": f"active sites at break-even, {first.pattern}",
+                "ratio": f"{counted} at break-even, {first.pattern}",
                 "always": f"break-even: faster than dense at every ratio measured, {first.pattern}",
                 "never": f"break-even: slower than dense at every ratio measured, {first.pattern}",
             }[first.outcome]
             facts.append(Fact(value, meaning))
         if record.activity is not None:
-            facts.append(Fact(f"{record.activity.ratio:.0%}", "active sites on the images, blocks weighted by work"))
+            things = "gated layers run" if record.model.dynamic == ("layers",) else "active sites"
+            facts.append(Fact(f"{record.activity.ratio:.0%}", f"{things} on the images, blocks weighted by work"))
     ran = [b for b in (run.comparison or {}).get("backends", []) if not b["not_run"]]
     sites = sum(gate["statistics"]["sites"] for backend in ran for gate in backend["gates"])
     if sites:

@@ -7,7 +7,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from dyn2trt.bench.record import Activity, Batch, Environment, Record
-from dyn2trt.bench.summary import break_even_text, interval_cell, latency_cells, latency_rows, milliseconds
+from dyn2trt.bench.summary import (
+    break_even_text,
+    interval_cell,
+    latency_cells,
+    latency_rows,
+    milliseconds,
+    network_names,
+)
 from dyn2trt.report.kernels import Spread
 
 
@@ -99,8 +106,10 @@ def coefficient_table(found: Sequence[Spread], images: int) -> Table:
 
 def memory_table(record: Record) -> Table:
     rows: list[tuple[str, ...]] = []
+    names = network_names(record.batches[0])
     for memory in record.memory:
-        rows.append((memory.name, *map(_mebibytes, _memory_values(record, memory))))
+        values = _memory_values(record, memory)
+        rows.append((names.get(memory.name, memory.name), *map(_mebibytes, values)))
     head = (
         ("network", "device memory taken", "of it for activations")
         if record.mode.backend == "tensorrt"
