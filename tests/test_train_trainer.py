@@ -93,6 +93,39 @@ def test_a_training_leaves_all_its_files(tmp_path: Path) -> None:
         load_checkpoint(build_network("cifar_resnet", {"depth": 8, "width": 0.25, "stem_stride": 2}), folder / name)
 
 
+@pytest.mark.parametrize(
+    ("network", "key", "term", "aim"),
+    [
+        ("cifar_convnet_aig", "target_rate=0.5", "loss_rate", "execute each layer for 0.5 of the images"),
+        ("cifar_sact", "ponder=0.01", "loss_ponder", "a ponder cost of weight 0.01"),
+        ("cifar_sact", "samples=48", None, "trained dense"),
+    ],
+)
+def test_the_other_gates_train_log_and_go_on(
+    tmp_path: Path, network: str, key: str, term: str | None, aim: str
+) -> None:
+    (tmp_path / "other.toml").write_text(RECIPE.replace("cifar_resnet", network).replace("depth = 8", "depth = 14"))
+    given = ["budget=none", key, "epochs=2", "learning_rate=0.01"]
+    recipe = overrule_train(load_recipe(tmp_path / "other.toml"), given)
+    outcome = train_recipe(recipe, tmp_path / "out", ALONE)
+    with (tmp_path / "out" / "train.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    terms = {name for name in rows[0] if name.startswith("loss_")}
+    assert terms == {"loss_task", *([term] if term else [])}
+    assert all(0 <= float(row["executed"]) <= 1 for row in rows)
+    assert aim in (tmp_path / "out" / "card.md").read_text()
+    assert (json.loads((tmp_path / "out" / "result.json").read_text())["settings"].get("target_rate") is None) == (
+        term != "loss_rate"
+    )
+    loaded = build_network(network, {"depth": 14, "width": 0.25, "stem_stride": 2}).eval()
+    load_checkpoint(loaded, outcome.weights)
+    if term is None:  # its gates are open to whoever runs them
+        with torch.no_grad(), record_decisions(loaded) as decisions:
+            loaded(torch.randn(2, 3, 32, 32))
+        assert all(bool(d.mask.all()) for d in decisions)
+    assert train_recipe(recipe, tmp_path / "out", ALONE).test == outcome.test
+
+
 def test_a_stopped_training_goes_on_to_the_same_weights(tmp_path: Path) -> None:
     whole = train(tmp_path, output="whole")
 
