@@ -28,7 +28,7 @@ def train(
     tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Write TensorBoard events too.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")] = False,
 ) -> None:
-    """Train a recipe's gated network to its budget, or go on with an interrupted training.
+    """Train a recipe's network, its gates to the recipe's aim, or go on with an interrupted training.
 
     Ends in the path of the weights, which `export` and the recipe's network.checkpoint take. Several processes:
     torchrun --nproc-per-node 2 -m dyn2trt train RECIPE.

@@ -1,1 +1,1 @@
-"""Training of gated networks. Start at `dyn2trt.train.trainer`; the method's own part is `dyn2trt.train.criterion`."""
+"""Training of gated networks. Start at `dyn2trt.train.trainer`; the methods' own parts are what `criterion` lists."""
