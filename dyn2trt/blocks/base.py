@@ -41,7 +41,7 @@ class GatedBlock(nn.Module):
     """A residual block whose branch is evaluated where its mask unit says so: activation(identity + mask · branch).
 
     Attributes:
-        op: name of the block's composite op (`dyn2trt.ops.schema`).
+        op: name of the block's composite op (`dyn2trt.contract`).
         masker: the mask unit, or None for a block of the same kind without a gate, which always runs dense.
         execution: ``masked`` computes every position and multiplies by the mask (training and reference), ``sparse``
             calls the block's op, ``dense`` ignores the gate. See `set_execution`.

@@ -10,7 +10,7 @@
 
 namespace dyn2trt::tensorrt {
 
-// Attributes of every op; an op uses those that it lists. Defaults are those of dyn2trt/ops/schema.py.
+// Attributes of every op; an op uses those that it lists. Defaults are those of dyn2trt/contract.py.
 struct Attributes {
   float threshold = 0.0f;
   int32_t kernel_shape[2] = {1, 1};

@@ -65,7 +65,7 @@ struct Op {
   int (*enqueue)(Call const& call, void* workspace, size_t workspaceBytes, void* stream);
 };
 
-// In the order of PRIMITIVES and COMPOSITES of dyn2trt/ops/schema.py.
+// In the order of PRIMITIVES and COMPOSITES of dyn2trt/contract.py.
 std::vector<Op> const& allOps();
 
 // Each from the folder of its name.

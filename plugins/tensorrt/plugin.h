@@ -8,7 +8,7 @@
 namespace dyn2trt::tensorrt {
 
 constexpr char const* kNamespace = "dyn2trt";
-constexpr char const* kVersion = "1";  // VERSION of dyn2trt/ops/schema.py
+constexpr char const* kVersion = "1";  // VERSION of dyn2trt/contract.py
 
 class Plugin : public nvinfer1::IPluginV3,
                public nvinfer1::IPluginV3OneCore,
