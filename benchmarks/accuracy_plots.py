@@ -13,10 +13,20 @@ from digits_runs import SERIES, Run
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-COLOURS = {"resnet": "#1d4ed8", "dynconv": "#c2410c", "aig": "#15803d", "sact": "#7e22ce", "dynet": "#0f766e"}
-MARKERS = {"resnet": "s", "dynconv": "o", "aig": "^", "sact": "D", "dynet": "v"}
+COLOURS = {
+    "resnet": "#1d4ed8",
+    "dynconv": "#c2410c",
+    "aig": "#15803d",
+    "aig2": "#15803d",
+    "sact": "#7e22ce",
+    "dynet": "#0f766e",
+}
+MARKERS = {"resnet": "s", "dynconv": "o", "aig": "^", "aig2": ">", "sact": "D", "dynet": "v"}
 ABLATED = (0, 1, 2, 4, 6)
 """Kernels a channel; 0 stands for the static network."""
+
+LOWEST = 70
+"""Percent; what is below is in the table alone, or all else would lie in the plot's topmost quarter."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +96,7 @@ def write_all(
         text += f"\n\nNot run: {', '.join(missing)}."
     write_text(folder / "table.md", text + "\n")
     _save(folder / "curve.svg", lambda axes: _against_macs(axes, [p for p in found if p.run.series in _CURVE]))
-    _save(folder / "family.svg", lambda axes: _against_macs(axes, found))
+    _save(folder / "family.svg", lambda axes: _against_macs(axes, [p for p in found if p.accuracy > LOWEST]))
     if any(point.run.series == "dynet" for point in found):
         _save(folder / "kernels.svg", lambda axes: _against_kernels(axes, found))
     return text
@@ -210,15 +220,15 @@ def _against_macs(axes: Axes, found: Iterable[Point]) -> None:
         kind = SERIES[series]
         shade = shades[series] = shades.get(series, -1) + 1
         by = f"by {str(kind.value).replace('_', ' ')}" if kind.gated else "by width"
-        size = f"-{depth}" + (f" ×{rest:g}" if kind.gated else "")
-        kernels = f", {rest:g} kernels a channel" if series == "dynet" else ""
+        size = f", {depth} layers" + (f", ×{rest:g}" if kind.gated else "")
+        kernels = f", {rest:g} kernels" if series == "dynet" else ""
         _plot(
             axes,
             [(point.macs, point) for point in line],
             series,
             label=f"{kind.label}{size}{kernels}, {by}",
             named=True,
-            filled=shade == 0,
+            shade=shade,
             below=not kind.gated,
         )
     axes.set_xscale("log")
@@ -241,7 +251,7 @@ def _against_kernels(axes: Axes, found: Iterable[Point]) -> None:
             "dynet",
             label=f"DyNet, {depth} layers, width {width:g}",
             named=False,
-            filled=index == 0,
+            shade=index,
             below=True,
         )
     axes.set_xticks(ABLATED, ["static", *map(str, ABLATED[1:])])
@@ -255,7 +265,7 @@ def _plot(
     *,
     label: str,
     named: bool,
-    filled: bool,
+    shade: int,
     below: bool,
 ) -> None:
     colour = COLOURS[series]
@@ -264,10 +274,10 @@ def _plot(
         [point.accuracy for _, point in line],
         color=colour,
         marker=MARKERS[series],
-        markerfacecolor=colour if filled else "white",
+        markerfacecolor="white" if shade else colour,
         ms=5,
         lw=1.2,
-        ls="-" if filled else "--",
+        ls=("-", "--", ":")[shade % 3],
         label=label,
     )
     for x, point in line:

@@ -20,11 +20,13 @@ class Series:
         label: for people.
         network: in the zoo.
         value: what differs: a key of ``[train]``, an option of the network, or nothing where the size does.
+        alpha: weight of the criterion; of no effect on a ponder cost, which is a weight itself.
     """
 
     label: str
     network: str
     value: str | None = None
+    alpha: float = 10
 
     @property
     def gated(self) -> bool:
@@ -34,7 +36,8 @@ class Series:
 SERIES = {
     "resnet": Series("ResNet", "cifar_resnet"),
     "dynconv": Series("DynConv", "cifar_resnet", "budget"),
-    "aig": Series("ConvNet-AIG", "cifar_convnet_aig", "target_rate"),
+    "aig": Series("ConvNet-AIG (α 10)", "cifar_convnet_aig", "target_rate"),
+    "aig2": Series("ConvNet-AIG (α 2)", "cifar_convnet_aig", "target_rate", alpha=2),
     "sact": Series("SACT", "cifar_sact", "ponder"),
     "dynet": Series("DyNet", "dy_cifar_resnet", "kernels"),
 }
@@ -95,7 +98,7 @@ class Run:
         """Overruled keys of ``[train]`` but for the start."""
         goals = {"budget": "none"}
         if self.kind.gated:
-            goals |= {str(self.kind.value): f"{self.value:g}"}
+            goals |= {str(self.kind.value): f"{self.value:g}", "alpha": f"{self.kind.alpha:g}"}
         pairs = goals | {"seed": str(self.seed), "epochs": str(self.epochs), "precision": "bf16", "pictures": "0"}
         return [f"{key}={value}" for key, value in pairs.items()]
 
@@ -133,20 +136,20 @@ def _wanted() -> Iterator[Run]:
     for kernels in (1, 2, 4):
         for width in (0.25, 0.5):
             yield Run("dynet", 8, width, 0, kernels)
-    yield Run("dynet", 8, 0.5, 1, 6)
+    for rate in (0.3, 0.5, 0.7):
+        yield Run("aig2", 14, 1.0, 0, rate)
+    for ponder in (0.01, 0.1, 0.001):
+        yield Run("sact", 14, 1.0, 0, ponder)
     for seed in (1, 2):
         yield Run("resnet", 8, 1.0, seed)
-    for value in (0.5, 0.3, 0.7):
-        yield Run("aig", 14, 1.0, 0, value)
-    for value in (0.01, 0.1, 0.001):
-        yield Run("sact", 14, 1.0, 0, value)
-    yield Run("dynconv", 8, 1.5, 0, 0.1)
-    for seed in (1, 2):
         yield Run("resnet", 8, 0.25, seed)
-        yield Run("dynet", 8, 0.25, seed, 6)
-        yield Run("dynet", 8, 0.5, seed, 6)
-        for kernels in (1, 4, 2):
-            yield Run("dynet", 8, 0.5, seed, kernels)
-    yield Run("dynet", 14, 0.5, 0, 6)
-    for seed in (1, 2):
-        yield Run("aig", 14, 1.0, seed, 0.5)
+    yield Run("dynconv", 8, 1.5, 0, 0.1)
+    for kernels in (6, 1, 4, 2):
+        yield Run("dynet", 8, 0.5, 1, kernels)
+    yield Run("dynet", 8, 0.25, 1, 6)
+    yield Run("aig", 14, 1.0, 0, 0.5)
+    for width in (0.5, 0.25):
+        yield Run("dynet", 8, width, 2, 6)
+    yield Run("sact", 14, 1.0, 0, 0.3)
+    for kernels in (4, 1, 2):
+        yield Run("dynet", 8, 0.5, 2, kernels)
