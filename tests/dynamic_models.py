@@ -13,7 +13,6 @@ from dyn2trt.networks.zoo import NETWORKS, build_network
 
 _OPTIONS = {
     "dy_cifar_resnet": {"depth": 8, "width": 0.5},
-    "dy_mobilenet_v3": {"variant": "small", "width": 0.5},
     "cifar_convnet_aig": {"depth": 14, "width": 0.5},
     "cifar_sact": {"depth": 20, "width": 0.5},
 }
@@ -26,7 +25,6 @@ def export_dynamic(name: str, **options: object) -> Path:
     path = Path(_FOLDER.name) / f"{'_'.join([name, *map(str, options.values())])}.onnx"
     torch.manual_seed(0)
     network = build_network(name, _OPTIONS[name]).eval()
-    shape = (2, 3, 64, 64) if name == "dy_mobilenet_v3" else (2, 3, 32, 32)
     about = {"name": name, "options": _OPTIONS[name], "seed": 0, "task": NETWORKS[name].task}
-    export_network(network, input_shape=shape, path=path, **about, **options)
+    export_network(network, input_shape=(2, 3, 32, 32), path=path, **about, **options)
     return path

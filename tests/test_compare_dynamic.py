@@ -37,7 +37,6 @@ def options_for(model: Path, **changes: object) -> CompareOptions:
     [
         ("dy_cifar_resnet", {}),
         ("dy_cifar_resnet", {"precision": "fp16", "dynamic_batch": True}),
-        ("dy_mobilenet_v3", {"precision": "fp16"}),
     ],
 )
 def test_a_sound_network_of_dynamic_kernels_passes(name: str, export: dict[str, object]) -> None:
