@@ -1,47 +1,50 @@
-"""ConvNet-AIG and SACT become plans on the CPU (tests/tensorrt_on_cpu), every gated block a plugin."""
+"""Networks that skip layers or let positions halt become engines whose blocks are plugins, on the CPU."""
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import onnx
 import pytest
-from gated_baselines import NETWORKS, build
+import torch
 
-from dyn2trt.build import BuildOptions, build_engine, read_passport
+from dyn2trt.build import BuildOptions, build_engine
+from dyn2trt.contract import DOMAIN
 from dyn2trt.export import export_network
-from dyn2trt.export.surgery import dense_twin, inline_composites
+from dyn2trt.export.surgery import dense_twin, inline_composites, with_mask_outputs
+from dyn2trt.networks.zoo import build_network
 
-pytestmark = pytest.mark.tensorrt
+pytestmark = [pytest.mark.tensorrt, pytest.mark.usefixtures("host_plugins")]
+
+CASES: dict[str, tuple[str, dict[str, Any], int]] = {
+    "cifar_convnet_aig": ("cifar_convnet_aig", {"depth": 8, "width": 0.5}, 32),
+    "convnet_aig": ("convnet_aig", {"depth": 50, "width": 0.125, "classes": 10}, 64),
+    "cifar_sact": ("cifar_sact", {"depth": 14, "width": 0.5}, 32),
+    "sact": ("sact", {"depth": 50, "width": 0.125, "classes": 10}, 64),
+}
+"""Name → the zoo's name, options, and the side of a square input."""
 
 
-@pytest.mark.usefixtures("host_plugins")
-@pytest.mark.parametrize("precision", ["fp32", "fp16"])
-@pytest.mark.parametrize("batch", [1, 4])
-@pytest.mark.parametrize("name", NETWORKS)
-def test_plan(tmp_path, name, batch, precision):
-    shape = (batch, 3, *NETWORKS[name][1])
-    metadata = export_network(build(name), input_shape=shape, path=tmp_path / "composite.onnx", precision=precision)
-    composite = onnx.load(tmp_path / "composite.onnx")
-    onnx.save(inline_composites(composite), tmp_path / "primitive.onnx")
-    onnx.save(dense_twin(composite), tmp_path / "dense.onnx")
+@pytest.mark.parametrize(("batch", "precision"), [(1, "fp32"), (4, "fp16")])
+@pytest.mark.parametrize("case", CASES)
+def test_every_gated_block_is_a_plugin(tmp_path: Path, case: str, batch: int, precision: Any) -> None:
+    name, options, side = CASES[case]
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        network = build_network(name, options).eval()
+    shape = (batch, 3, side, side)
+    metadata = export_network(network, input_shape=shape, path=tmp_path / "model.onnx", precision=precision)
+    model = onnx.load(tmp_path / "model.onnx")
     blocks = tuple(block.name for block in metadata.blocks)
     assert blocks
-    for ops in ("composite", "primitive", "dense"):
-        plan = tmp_path / f"{ops}.plan"
-        passport = build_engine(tmp_path / f"{ops}.onnx", plan, BuildOptions(optimization_level=0))
-        assert read_passport(plan) == passport
-        expected = () if ops == "dense" else blocks
-        assert passport.gated_blocks.as_plugins == passport.gated_blocks.expected == expected
-        assert passport.inputs["x"].shape == shape
+    variants = [(model, blocks)]
+    if name.startswith("cifar"):
+        variants += [(with_mask_outputs(model), blocks), (inline_composites(model), blocks), (dense_twin(model), ())]
+    for variant, expected in variants:
+        onnx.save(variant, tmp_path / "model.onnx")
+        quick = BuildOptions(optimization_level=0)
+        passport = build_engine(tmp_path / "model.onnx", tmp_path / "model.plan", quick)
         assert passport.precision == precision
-
-
-@pytest.mark.usefixtures("host_plugins")
-@pytest.mark.parametrize("name", ["cifar_convnet_aig", "cifar_sact"])
-def test_plan_of_a_dynamic_batch_and_size(tmp_path, name):
-    path = tmp_path / "model.onnx"
-    metadata = export_network(build(name), input_shape=(1, 3, 32, 32), path=path, dynamic_batch=True, dynamic_size=True)
-    shapes = {"min_shapes": (1, 3, 32, 32), "opt_shapes": (2, 3, 32, 64), "max_shapes": (4, 3, 64, 64)}
-    options = BuildOptions(**{key: {"x": shape} for key, shape in shapes.items()}, optimization_level=0)
-    passport = build_engine(path, tmp_path / "model.plan", options)
-    assert passport.gated_blocks.as_plugins == tuple(block.name for block in metadata.blocks)
-    assert passport.profiles["x"].max == (4, 3, 64, 64)
+        assert passport.gated_blocks.as_plugins == passport.gated_blocks.expected == expected
+        assert passport.layers.plugin == sum(node.domain == DOMAIN for node in variant.graph.node)
