@@ -51,7 +51,7 @@ def test_large_map(op, mask):
 
 
 @pytest.mark.parametrize("op", COMPOSITE_NAMES)
-def test_nothing_of_the_sparse_way_stays_in_a_dense_node(op, tmp_path):
+def test_nothing_of_the_sparse_way_stays_in_a_dense_node(op, tmp_path, capfd):
     """Where the nodes of an op differ in schedule, ONNX Runtime folds their shared body for each of them."""
     case = composite(op, 1, 64, 57, 67, "blob", 3, activation="relu6")
     model = one_node_model(op, case.tensors, case.attributes, schedule="adaptive")
@@ -71,6 +71,7 @@ def test_nothing_of_the_sparse_way_stays_in_a_dense_node(op, tmp_path):
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
     options.optimized_model_filepath = str(tmp_path / "optimized.onnx")
     onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    assert not capfd.readouterr().err  # no warnings of ONNX Runtime's
     optimized = onnx.load(options.optimized_model_filepath).graph
     producers = {output: node for node in optimized.node for output in node.output}
     waiting, before = ["y_small"], set()

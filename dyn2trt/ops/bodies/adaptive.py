@@ -27,18 +27,17 @@ DEPTHWISE_HALO_PERCENT = 35
 
 _ACTIVE = """
     level = Constant <value_float: float = @threshold> ()
-    active = GreaterOrEqual (mask, level)
+    active = GreaterOrEqual (mask, level)"""
+
+# Beside what reads it: ONNX Runtime warns of a value that only subgraphs read and that it would rather fold.
+_MARKED = """
     marked = Cast <to = 1> (active)"""
 
-_NUMBERS = int_lists(
-    n_fixed=[FIXED_MACS * 100],
-    n_site=[100 - PERCENT_PER_SITE],
-    n_band=[BAND_PERCENT],
-    n_row=[ROW_PERCENT],
-    n_row_active=[DEPTHWISE_ROW_PERCENT],
-    n_row_halo=[DEPTHWISE_HALO_PERCENT],
-    n9=[9],
+_NUMBERS = int_lists(n_fixed=[FIXED_MACS * 100], n_site=[100 - PERCENT_PER_SITE])
+_BAND_NUMBERS = int_lists(
+    n_band=[BAND_PERCENT], n_row_active=[DEPTHWISE_ROW_PERCENT], n_row_halo=[DEPTHWISE_HALO_PERCENT], n9=[9]
 )
+_ROW_NUMBERS = int_lists(n_row=[ROW_PERCENT])
 
 _BAND_CHOICE = """
     c_2 = Mul (c, k2)
@@ -130,7 +129,9 @@ _BANDS_OR_ROWS = f"""
 
 def _bands_or_dense(op: str, kind: str) -> str:
     return (
-        bands.SIZES
+        _BAND_NUMBERS
+        + "\n"
+        + bands.SIZES
         + bands.STRIP_WEIGHT
         + bands.TOUCHED
         + _COUNTS
@@ -146,7 +147,9 @@ def _bands_or_dense(op: str, kind: str) -> str:
 
 def _rows_or_dense(op: str, kind: str) -> str:
     return (
-        int_lists(k0=[0], k1=[1], k2=[2], k4=[4])
+        _ROW_NUMBERS
+        + "\n"
+        + int_lists(k0=[0], k1=[1], k2=[2], k4=[4])
         + _COUNTS
         + _SITES
         + _ROW_MACS[op]
@@ -173,7 +176,9 @@ def adaptive_body(op: str, activations: set[str], schedules: set[str]) -> str:
     head = activation_constants(kind) + dense.WEIGHTS[op] + _ACTIVE
     if schedules == {"dense"}:
         return head + _always_dense(op, kind, "y")
-    chosen = _NUMBERS + (_bands_or_dense if op == "GatedInvertedResidual" else _rows_or_dense)(op, kind)
+    chosen = (
+        _NUMBERS + _MARKED + "\n" + (_bands_or_dense if op == "GatedInvertedResidual" else _rows_or_dense)(op, kind)
+    )
     if "dense" not in schedules:
         return f"{head}{chosen}\n    y = Identity (y_chosen)"
     # A constant for each node. ONNX Runtime folds it and drops the other way whole: what is merely unused would run.
