@@ -16,6 +16,7 @@ from dyn2trt.blocks import set_execution
 from dyn2trt.blocks.fold import fold_batchnorm
 from dyn2trt.blocks.precision import to_precision
 from dyn2trt.errors import Dyn2trtError
+from dyn2trt.export.bfloat16 import widen_refused
 from dyn2trt.export.kernels.expand import expand_kernels
 from dyn2trt.export.kernels.placeholders import put_placeholders
 from dyn2trt.export.metadata import Block, Checkpoint, ExportMetadata, Ops, Precision, read_metadata, write_metadata
@@ -78,6 +79,7 @@ def export_network(
     graph = trace(prepared, input_shape, precision=precision, dynamic_axes=dynamic_axes, size_multiple=size_multiple)
     gates = apply_names(graph)
     kernels = expand_kernels(graph, macs.kernels)
+    widen_refused(graph)
     metadata = ExportMetadata(
         version=__version__,
         network=name or type(network).__name__,
