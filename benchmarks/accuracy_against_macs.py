@@ -1,13 +1,13 @@
 """Accuracy against executed operations: gated and dynamic networks beside dense ones of several sizes.
 
     python benchmarks/accuracy_against_macs.py train      # one JSON a run; skips and resumes
-    python benchmarks/accuracy_against_macs.py latency    # of each budget's network in ONNX Runtime
+    python benchmarks/accuracy_against_macs.py latency    # of each DynConv network (seed 0) in ONNX Runtime
     python benchmarks/accuracy_against_macs.py show       # tables and plots of what is there, and what is missing
 
 The task is export/digits.toml's, with the same data and optimizer for all; digits_runs.py lists what is trained.
-Every network is trained for 22 epochs. A gated one is a dense ResNet for 10 and has gates for 12; below a budget of 0.5
-the first 6 of these are at a budget of 0.3, because closing more gates than that at once starves them before they have
-learned anything.
+Every network is trained for 22 epochs: dense and dynamic ones at once, a gated one as a dense ResNet for 10 and with
+gates for 12. Below a budget of 0.5 the first 6 of these are at a budget of 0.3, because closing more gates than that at
+once starves them before they have learned anything.
 """
 
 from __future__ import annotations

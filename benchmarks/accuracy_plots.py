@@ -138,15 +138,15 @@ def _settings_table(found: Iterable[Point]) -> str:
 
 def _latency_table(latencies: Mapping[Run, dict[str, Any]]) -> str:
     def cells(run: Run, record: dict[str, Any]) -> list[str]:
-        pairs = [(batch["sparse"]["median_ms"], batch["dense"]["median_ms"]) for batch in record["batches"]]
-        return [
-            _network(run),
-            _value(run),
-            *(text for s, d in pairs for text in (f"{s:.2f} / {d:.2f}", f"{s / d:.2f}")),
-        ]
+        row = [_network(run), _value(run)]
+        for batch in record["batches"]:
+            gain = batch["speedup"]
+            row.append(f"{batch['own']['median_ms']:.2f} / {batch['dense']['median_ms']:.2f}")
+            row.append(f"{gain['value']:.2f} ({gain['low']:.2f} to {gain['high']:.2f})")
+        return row
 
     return _rows(
-        "| network | setting | batch 1 (ms, sparse / dense) | ratio | batch 16 (ms, sparse / dense) | ratio |",
+        "| network | setting | batch 1 (ms, sparse / dense) | speed-up | batch 16 (ms, sparse / dense) | speed-up |",
         (cells(run, latencies[run]) for run in sorted(latencies, key=lambda run: (run.depth, run.width, run.value))),
     )
 
