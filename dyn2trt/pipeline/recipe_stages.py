@@ -184,9 +184,7 @@ def _bench(recipe: Recipe, folder: RunFolder, backend: str, record: Path, progre
     options = options_of(recipe, backend=backend, seed=data.seed)
     x = load_inputs(data.images, (None, 3, *size), mean=data.mean, std=data.std, seed=data.seed)
     if backend == "tensorrt":
-        options = with_plans(
-            options, folder.model, {"own": folder.plan}, folder.path / "bench-plans", size, progress
-        )
+        options = with_plans(options, folder.model, {"own": folder.plan}, folder.path / "bench-plans", size, progress)
     measured = measure(folder.model, x, options, images_spec=data.images, progress=progress)
     write_text(record, measured.record.to_json() + "\n")
 
