@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from dyn2trt.networks.zoo import build_network
 
@@ -41,3 +41,22 @@ def build_dynet(case: str) -> tuple[nn.Module, tuple[int, int, int]]:
             assert batchnorm.running_var is not None
             batchnorm.eps = float(batchnorm.running_var.mean()) / 10
     return network.eval(), shape
+
+
+def normalised(network: nn.Module, x: Tensor) -> nn.Module:
+    """``network`` with BatchNorms that normalise for ``x``, as after training, and scale and shift at random."""
+    norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
+    for norm in norms:
+        nn.init.uniform_(norm.weight, 0.5, 1.5)
+        nn.init.normal_(norm.bias, std=0.2)
+        norm.momentum = 1.0
+    with torch.no_grad():
+        network.train()(x)
+    return network.eval()
+
+
+def varied_images(n: int, height: int, width: int) -> Tensor:
+    """Images of noise [n, 3, height, width], each of a contrast and brightness of its own."""
+    generator = torch.Generator().manual_seed(n)
+    contrast, brightness = torch.rand(2, n, 1, 1, 1, generator=generator)
+    return torch.randn(n, 3, height, width, generator=generator) * (0.5 + contrast) + brightness

@@ -5,6 +5,7 @@ import functools
 
 import pytest
 import torch
+from dynet_cases import normalised, varied_images
 from official import relative_error
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -30,20 +31,12 @@ def small(name: str, kernels: int = 3) -> nn.Module:
     """A narrow network whose BatchNorms normalise, as after training, and scale and shift at random."""
     torch.manual_seed(0)
     network = build_network(name.split()[0], {**SMALL[name], "kernels": kernels})
-    for norm in [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]:
-        nn.init.uniform_(norm.weight, 0.5, 1.5)
-        nn.init.normal_(norm.bias, std=0.2)
-        norm.momentum = 1.0
-    with torch.no_grad():
-        network.train()(images(8))
-    return network.eval()
+    return normalised(network, images(8))
 
 
 def images(n: int) -> Tensor:
-    """Images of one small odd size, each of a contrast and brightness of its own."""
-    generator = torch.Generator().manual_seed(n)
-    contrast, brightness = torch.rand(2, n, 1, 1, 1, generator=generator)
-    return torch.randn(n, 3, 49, 67, generator=generator) * (0.5 + contrast) + brightness
+    """Of one small odd size."""
+    return varied_images(n, 49, 67)
 
 
 def macs(name: str, shape: tuple[int, int, int, int], **options: int | float) -> MacReport:

@@ -1,6 +1,8 @@
-"""ResNet for 32×32 images, of gated basic blocks."""
+"""ResNet for 32×32 images."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 from torch import Tensor, nn
 
@@ -15,12 +17,15 @@ class CifarResNet(nn.Module):
     """ResNet of three stages with 16, 32 and 64 channels (He et al., CVPR 2016, section 4.2), times the width.
 
     [N, 3, H, W] → class scores [N, classes]. Parameter names are those of the DynConv authors' ``ResNet_32x32``.
+
+    Args:
+        stage: makes a stage from its input channels, output channels and stride.
     """
 
     batchnorm_pairs = (("conv1", "bn1"),)
 
     def __init__(
-        self, blocks_per_stage: int, classes: int, mask_unit: str, width: float = 1.0, stem_stride: int = 1
+        self, stage: Callable[[int, int, int], nn.Module], classes: int, width: float, stem_stride: int
     ) -> None:
         super().__init__()
         planes = int(16 * width)
@@ -29,9 +34,9 @@ class CifarResNet(nn.Module):
         self.conv1 = conv3x3(3, planes, stem_stride)
         self.bn1 = nn.BatchNorm2d(planes)
         self.relu = nn.ReLU()
-        self.layer1 = residual_stage(BasicBlock, planes, planes, blocks_per_stage, 1, mask_unit)
-        self.layer2 = residual_stage(BasicBlock, planes, 2 * planes, blocks_per_stage, 2, mask_unit)
-        self.layer3 = residual_stage(BasicBlock, 2 * planes, 4 * planes, blocks_per_stage, 2, mask_unit)
+        self.layer1 = stage(planes, planes, 1)
+        self.layer2 = stage(planes, 2 * planes, 2)
+        self.layer3 = stage(2 * planes, 4 * planes, 2)
         self.avgpool = nn.AdaptiveAvgPool2d(1)
         self.fc = nn.Linear(4 * planes, classes)
         kaiming(self)
@@ -49,7 +54,12 @@ def cifar_resnet(
 
     ``width`` multiplies the channels of the stem and of every stage; ``stem_stride`` 2 suits images of 64×64.
     """
-    return CifarResNet((depth - 2) // 6, classes, mask_unit, width, stem_stride)
+    blocks = (depth - 2) // 6
+
+    def stage(inplanes: int, planes: int, stride: int) -> nn.Module:
+        return residual_stage(BasicBlock, inplanes, planes, blocks, stride, mask_unit)
+
+    return CifarResNet(stage, classes, width, stem_stride)
 
 
 def cifar_convnet_aig(depth: int = 20, classes: int = 10, width: float = 1.0, stem_stride: int = 1) -> CifarResNet:
