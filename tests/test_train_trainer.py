@@ -114,9 +114,6 @@ def test_the_other_gates_train_log_and_go_on(
     assert terms == {"loss_task", *([term] if term else [])}
     assert all(0 <= float(row["executed"]) <= 1 for row in rows)
     assert aim in (tmp_path / "out" / "card.md").read_text()
-    assert (json.loads((tmp_path / "out" / "result.json").read_text())["settings"].get("target_rate") is None) == (
-        term != "loss_rate"
-    )
     loaded = build_network(network, {"depth": 14, "width": 0.25, "stem_stride": 2}).eval()
     load_checkpoint(loaded, outcome.weights)
     if term is None:  # its gates are open to whoever runs them
@@ -184,6 +181,26 @@ def test_other_settings_are_named(tmp_path: Path) -> None:
     with pytest.raises(Dyn2trtError, match=r"learning_rate was 0\.05 and is 0\.2.*--restart"):
         train(tmp_path, "epochs=1", "learning_rate=0.2")
     train(tmp_path, "epochs=1", "learning_rate=0.2", restart=True)
+
+
+def test_a_criterion_that_is_no_longer_asked_for_is_named(tmp_path: Path) -> None:
+    (tmp_path / "other.toml").write_text(RECIPE.replace("cifar_resnet", "cifar_convnet_aig"))
+    recipe = overrule_train(load_recipe(tmp_path / "other.toml"), ["budget=none", "target_rate=0.5", "epochs=1"])
+    train_recipe(recipe, tmp_path / "out", ALONE)
+    with pytest.raises(Dyn2trtError, match=r"target_rate was 0\.5 and is None.*--restart"):
+        train_recipe(overrule_train(recipe, ["target_rate=none"]), tmp_path / "out", ALONE)
+
+
+def test_a_training_from_before_a_key_existed_goes_on(tmp_path: Path) -> None:
+    train(tmp_path, "epochs=1")
+    last = tmp_path / "out" / "last.pth"
+    content = torch.load(last, weights_only=True)
+    settings = json.loads(content["settings"])
+    del settings["label_smoothing"], settings["target_rate"]
+    torch.save({**content, "settings": json.dumps(settings)}, last)
+    train(tmp_path, "epochs=1")
+    with pytest.raises(Dyn2trtError, match=r"label_smoothing was 0\.0 and is 0\.1; train to"):
+        train(tmp_path, "epochs=1", "label_smoothing=0.1")
 
 
 def test_a_training_without_a_budget_is_dense(tmp_path: Path) -> None:
@@ -306,6 +323,21 @@ def test_the_command_line_trains_and_says_where_the_weights_are(tmp_path: Path) 
     assert done.exit_code == 0, done.output
     assert done.stdout.strip() == str(tmp_path / "out" / "best.pth")
     assert "epoch 1: loss" in done.stderr
+    assert "executed of the gated blocks" in done.stderr
     again = runner.invoke(app, [*command, "--json"])
     assert json.loads(again.stdout)["epochs"] == 1
     assert "# best.pth" in (tmp_path / "out" / "card.md").read_text()
+
+
+def test_a_network_without_gates_is_told_of_without_them(tmp_path: Path) -> None:
+    text = RECIPE.replace("cifar_resnet", "dy_cifar_resnet").replace("budget = 0.4\n", "")
+    (tmp_path / "kernels.toml").write_text(text)
+    command = ["train", str(tmp_path / "kernels.toml"), "-o", str(tmp_path / "out"), "--set", "epochs=1"]
+    done = CliRunner().invoke(app, command)
+    assert done.exit_code == 0, done.output
+    assert "multiply-accumulates an image" in done.stderr
+    card = (tmp_path / "out" / "card.md").read_text()
+    assert "trained without gates" in card
+    for told in (done.stderr, card, (tmp_path / "out" / "train.csv").read_text()):
+        assert "executed" not in told
+        assert "gated block" not in told

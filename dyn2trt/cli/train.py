@@ -20,7 +20,9 @@ def train(
     ] = None,
     settings: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Overrule a key of it, such as budget=0.2; repeatable."),
+        typer.Option(
+            "--set", metavar="KEY=VALUE", help="Overrule a key of that section, such as budget=0.2; none unsets it."
+        ),
     ] = None,
     restart: Annotated[bool, typer.Option("--restart", help="Begin again instead of going on.")] = False,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
@@ -107,6 +109,7 @@ def _print_outcome(outcome: Outcome) -> None:
     table = Table("", *parts, title=f"{outcome.epochs} epochs in {outcome.seconds:.0f} s")
     for name in outcome.validation.scores:
         table.add_row(name, *(f"{part.scores[name]:.4f}" for part in parts.values()))
-    table.add_row("executed of the gated blocks", *(f"{part.executed:.1%}" for part in parts.values()))
+    if outcome.validation.activity:
+        table.add_row("executed of the gated blocks", *(f"{part.executed:.1%}" for part in parts.values()))
     table.add_row("multiply-accumulates an image", *(f"{part.macs / 1e6:.3f} M" for part in parts.values()))
     Console(stderr=True).print(table)

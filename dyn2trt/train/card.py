@@ -21,10 +21,12 @@ def card(result: Mapping[str, Any], weights: Path, *, about: str, commands: str)
     settings, parts = result["settings"], {name: result[name] for name in ("validation", "test") if result[name]}
     options = ", ".join(f"{name} {value}" for name, value in settings["options"].items())
     shape = "x".join(map(str, settings["input_shape"]))
+    blocks = list(next(iter(parts.values()))["activity"])
+    aim = _aim(settings) if blocks else "without gates"
     lines = [
         f"# {weights.name}",
         "",
-        f"Network `{settings['network']}` ({options}) for inputs of {shape}, trained {_aim(settings)}.",
+        f"Network `{settings['network']}` ({options}) for inputs of {shape}, trained {aim}.",
         "",
         f"- Data: {about}",
         f"- Seed {settings['seed']}, precision {settings['precision']}, {result['epochs']} epochs, "
@@ -41,18 +43,20 @@ def card(result: Mapping[str, Any], weights: Path, *, about: str, commands: str)
     ]
     for score in next(iter(parts.values()))["scores"]:
         lines.append(_row(score, [f"{part['scores'][score]:.2%}" for part in parts.values()]))
-    dense = result["macs_dense"] / 1e6
-    rows = {
-        "executed of the gated blocks": [f"{part['executed']:.1%}" for part in parts.values()],
-        f"multiply-accumulates an image ({dense:.2f} M dense)": [f"{p['macs'] / 1e6:.2f} M" for p in parts.values()],
-    }
+    rows = {}
+    dense = ""
+    if blocks:
+        rows["executed of the gated blocks"] = [f"{part['executed']:.1%}" for part in parts.values()]
+        dense = f" ({result['macs_dense'] / 1e6:.2f} M dense)"
+    rows[f"multiply-accumulates an image{dense}"] = [f"{part['macs'] / 1e6:.2f} M" for part in parts.values()]
     if all(part["on_object"] is not None for part in parts.values()):
         rows["executed positions on the object"] = [f"{part['on_object']:.1%}" for part in parts.values()]
         rows["the object's share of the image"] = [f"{part['object_area']:.1%}" for part in parts.values()]
     lines += [_row(name, values) for name, values in rows.items()]
-    lines += ["", "Active positions of each gated block:", "", _row("block", list(parts))]
-    lines += [f"|---|{'---|' * len(parts)}"]
-    for block in next(iter(parts.values()))["activity"]:
+    if blocks:
+        lines += ["", "Active positions of each gated block:", "", _row("block", list(parts))]
+        lines += [f"|---|{'---|' * len(parts)}"]
+    for block in blocks:
         lines.append(_row(f"`{block}`", [f"{part['activity'][block]:.1%}" for part in parts.values()]))
     return "\n".join(lines) + "\n"
 
@@ -61,9 +65,9 @@ def _aim(settings: Mapping[str, Any]) -> str:
     """What the gates were trained to."""
     if settings["budget"] is not None:
         return f"to a budget of {settings['budget']:g} of its gated blocks' multiply-accumulates"
-    if settings.get("target_rate") is not None:
+    if settings["target_rate"] is not None:
         return f"to execute each layer for {settings['target_rate']:g} of the images"
-    if settings.get("ponder") is not None:
+    if settings["ponder"] is not None:
         return f"with a ponder cost of weight {settings['ponder']:g}"
     return "dense"
 

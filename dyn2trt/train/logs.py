@@ -27,10 +27,10 @@ class EpochLog:
                 self._rows = [row for row in csv.DictReader(file) if int(row["epoch"]) < first_epoch]
 
     def add(self, row: Mapping[str, float]) -> None:
-        """Add a row; it holds ``epoch`` and the same keys every time."""
+        """Add a row; it holds ``epoch`` and the same keys every time; columns of earlier rows that it lacks go."""
         self._rows.append({key: f"{value:.6g}" if isinstance(value, float) else value for key, value in row.items()})
         with replacing(self._path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, fieldnames=list(row), lineterminator="\n")
+            writer = csv.DictWriter(file, fieldnames=list(row), extrasaction="ignore", lineterminator="\n")
             writer.writeheader()
             writer.writerows(self._rows)
 

@@ -71,8 +71,13 @@ def resume(
     optimizer: torch.optim.Optimizer,
     scaler: torch.amp.GradScaler,
     settings: dict[str, Any],
+    defaults: dict[str, Any],
 ) -> Progress:
     """Load what `save` wrote.
+
+    Args:
+        settings: all that `save` was given, as they are now.
+        defaults: values of settings that a file from before their time lacks.
 
     Raises:
         Dyn2trtError: the file is damaged, or of a training with other settings; they are named.
@@ -82,7 +87,8 @@ def resume(
     if "settings" not in content:
         raise Dyn2trtError(f"{path} holds weights alone, so training cannot go on from it; give it as train.start")
     begun, now = json.loads(content["settings"]), json.loads(json.dumps(settings))
-    if changed := [f"{k} was {begun.get(k)!r} and is {now.get(k)!r}" for k in now if begun.get(k) != now.get(k)]:
+    begun = {**defaults, **begun}
+    if changed := [f"{k} was {begun.get(k)!r} and is {now[k]!r}" for k in now if begun.get(k) != now[k]]:
         raise Dyn2trtError(
             f"{path} was begun with other settings: {'; '.join(changed)}; train to another --output, or begin again "
             "with --restart"

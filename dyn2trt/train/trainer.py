@@ -39,8 +39,7 @@ from dyn2trt.train.schedule import moment
 from dyn2trt.train.start import load_start, open_gates, seeded_network
 
 _NO_EFFECT_ON_WEIGHTS = {"data", "workers", "pictures"}
-_LATER_SETTINGS = ("target_rate", "ponder")
-"""Left out of a run's identity while unset, so that runs from before these keys can go on."""
+_DEFAULTS = {name: field.default for name, field in TrainSection.model_fields.items() if not field.is_required()}
 
 
 @dataclass(frozen=True)
@@ -142,7 +141,8 @@ class _Trainer:
         last = self.output / saved.LAST
         wait_for_all()  # nobody may write before all have looked
         if last.exists() and not restart:
-            self.progress = saved.resume(last, self.network, self.optimizer, self.scaler, self._identity())
+            settings = self._identity()
+            self.progress = saved.resume(last, self.network, self.optimizer, self.scaler, settings, _DEFAULTS)
             self.guard = DivergenceGuard(reference=self.progress.reference_loss)
 
     def run(self, board: TensorBoardLog | None) -> None:
@@ -155,11 +155,10 @@ class _Trainer:
             row: dict[str, float] = {"epoch": epoch + 1, **self._train_epoch(epoch, loader)}
             validation = self._evaluate("validation")
             row |= {f"validation_{name}": value for name, value in validation.scores.items()}
-            row |= {
-                "validation_loss": validation.loss,
-                "validation_executed": validation.executed,
-                "validation_macs": validation.macs,
-            }
+            row["validation_loss"] = validation.loss
+            if self.report.blocks:
+                row["validation_executed"] = validation.executed
+            row["validation_macs"] = validation.macs
             self._keep(epoch, validation, time.perf_counter() - began)
             if log is not None:
                 row["seconds"] = self.progress.seconds
@@ -210,7 +209,7 @@ class _Trainer:
         return {"learning_rate": rate, **dict(zip(sums, means.tolist(), strict=True))}
 
     def _step(self, images: Tensor, target: dict[str, Tensor], progress: float) -> dict[str, Tensor]:
-        """One update; returns the loss's terms and the executed fraction, by column of the log, float64 scalars."""
+        """One update; returns the loss's terms and any executed fraction, by column of the log, float64 scalars."""
         images = images.to(self.device, non_blocking=True)
         target = {name: value.to(self.device, non_blocking=True) for name, value in target.items()}
         with record_decisions(self.network) as decisions, autocast(self.device, self.settings.precision):
@@ -224,7 +223,7 @@ class _Trainer:
             terms = self.criterion(decisions, progress)
             total = task_loss + self.criterion.weight * terms.total.to(task_loss.dtype)
             values |= {name: value.detach() for name, value in terms.logged().items()}
-        else:
+        elif self.report.blocks:
             values["executed"] = torch.ones_like(values["loss_task"])
         self.optimizer.zero_grad(set_to_none=True)
         self.scaler.scale(total).backward()
@@ -271,8 +270,7 @@ class _Trainer:
 
     def _identity(self) -> dict[str, Any]:
         """The settings that weights depend on."""
-        unset = {name for name in _LATER_SETTINGS if getattr(self.settings, name) is None}
-        train = self.settings.model_dump(mode="json", exclude=_NO_EFFECT_ON_WEIGHTS | unset)
+        train = self.settings.model_dump(mode="json", exclude=_NO_EFFECT_ON_WEIGHTS)
         if self.settings.start is not None:
             train["start"] = sha256(self.settings.start)
         return {
