@@ -11,9 +11,8 @@ import onnx_ir as ir
 from dyn2trt.compare.names import MASK, block_input, block_output
 from dyn2trt.contract import MASK_SCATTER, SCHEMAS
 from dyn2trt.errors import Dyn2trtError
-from dyn2trt.export.metadata import DynamicConvolution
 from dyn2trt.export.surgery import with_coefficient_outputs, with_logit_outputs
-from dyn2trt.export.surgery.graph import close_model, gated_nodes, open_model
+from dyn2trt.export.surgery.graph import border, close_model, gated_nodes, open_model
 from dyn2trt.export.surgery.overruled import with_overruled_gates
 
 
@@ -41,14 +40,8 @@ def _with_block_outputs(model: onnx.ModelProto, blocks: Sequence[str]) -> onnx.M
     opened, metadata = open_model(model)
     convolutions = {part.name: part for predictor in metadata.kernels for part in predictor.convolutions}
     for block in blocks:
-        if block in convolutions:
-            border = _border(opened, convolutions[block])
-        else:
-            nodes = list(_nodes_of(opened, block))
-            border = next(filter(None, map(_dense_input, nodes)), None), next(filter(None, map(_result, nodes)), None)
-        for value, name in zip(border, (block_input(block), block_output(block)), strict=True):
-            if value is None:
-                raise Dyn2trtError(f"block {block} of the metadata is not as such in the graph; export the model again")
+        values = border(opened.graph, convolutions[block]) if block in convolutions else _border(opened, block)
+        for value, name in zip(values, (block_input(block), block_output(block)), strict=True):
             cast = ir.Value(name=name, type=ir.TensorType(ir.DataType.FLOAT), shape=value.shape)
             node = ir.Node("", "Cast", [value], [ir.AttrInt64("to", ir.DataType.FLOAT)], outputs=[cast], name=name)
             opened.graph.append(node)
@@ -56,20 +49,20 @@ def _with_block_outputs(model: onnx.ModelProto, blocks: Sequence[str]) -> onnx.M
     return close_model(opened, metadata)
 
 
+def _border(model: ir.Model, block: str) -> tuple[ir.Value, ir.Value]:
+    """What a gated block reads, and what it gives."""
+    nodes = list(_nodes_of(model, block))
+    entering, leaving = (next(filter(None, map(end, nodes)), None) for end in (_dense_input, _result))
+    if entering is None or leaving is None:
+        raise Dyn2trtError(f"block {block} of the metadata is not as such in the graph; export the model again")
+    return entering, leaving
+
+
 def _nodes_of(model: ir.Model, block: str) -> Iterator[ir.Node]:
     """The block's composite, or its primitives, in execution order."""
     for node in gated_nodes(model):
         if node.name == block or (node.name or "").startswith(f"{block}/"):
             yield node
-
-
-def _border(model: ir.Model, convolution: DynamicConvolution) -> tuple[ir.Value | None, ir.Value | None]:
-    """What a dynamic convolution reads besides its coefficients and constants, and what it gives."""
-    own = [node for node in model.graph if (node.name or "").startswith(f"{convolution.name}/")]
-    read = [value for node in own for value in node.inputs if value is not None and value.producer() not in own]
-    known = {convolution.coefficients, *model.graph.initializers}
-    made = (value for node in own for value in node.outputs if value.name == convolution.output)
-    return next((value for value in read if value.name not in known), None), next(made, None)
 
 
 def _result(node: ir.Node) -> ir.Value | None:

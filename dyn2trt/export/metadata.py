@@ -12,6 +12,7 @@ from google.protobuf.message import DecodeError
 from pydantic import TypeAdapter, ValidationError
 
 from dyn2trt.errors import Dyn2trtError
+from dyn2trt.export.kernels.geometry import Geometry
 
 KEY = "dyn2trt"
 FORMAT = 1
@@ -67,21 +68,11 @@ class Block:
 
 
 @dataclass(frozen=True)
-class DynamicConvolution:
+class DynamicConvolution(Geometry):
     """A convolution whose kernels are made for every image, in execution order."""
 
     name: str
     """Module path in the network; the prefix of the nodes that it is written as."""
-    in_channels: int
-    out_channels: int
-    groups: int
-    kernel_size: tuple[int, int]
-    strides: tuple[int, int]
-    pads: tuple[int, int]
-    """Rows above and below, columns left and right."""
-    dilations: tuple[int, int]
-    kernels: int
-    """Fixed kernels a channel, the paper's g_t."""
     form: KernelForm
     input: str
     """Value that is convolved, [N, in_channels, H, W], in the file as it was exported."""

@@ -9,7 +9,7 @@ import onnx_ir as ir
 
 from dyn2trt.contract import DOMAIN, SCHEMAS
 from dyn2trt.export.metadata import INPUT, LOGITS_PREFIX, OUTPUT_PREFIX
-from dyn2trt.export.surgery.graph import PLUGIN_ATTRIBUTES, gated_nodes
+from dyn2trt.export.surgery.graph import PLUGIN_ATTRIBUTES, gated_nodes, unique
 
 _SCOPES = "pkg.torch.onnx.name_scopes"
 _PACKED = "packed_"
@@ -59,7 +59,7 @@ def _name_nodes(graph: ir.Graph) -> None:
     for node in graph:
         path = _module_path(node.metadata_props)
         op = "" if node.domain == DOMAIN else node.op_type
-        node.name = _unique("/".join(part for part in (path, op) if part) or node.op_type, taken)
+        node.name = unique("/".join(part for part in (path, op) if part) or node.op_type, taken)
     # Values take new names only after every old one is known not to clash with them.
     for index, value in enumerate(output for node in graph for output in node.outputs):
         value.name = f"__{index}"
@@ -114,12 +114,3 @@ def _order_attributes(node: ir.Node) -> None:
     node.attributes.clear()
     for attribute in attributes:
         node.attributes.add(attribute)
-
-
-def _unique(name: str, taken: set[str]) -> str:
-    candidate, index = name, 1
-    while candidate in taken:
-        index += 1
-        candidate = f"{name}_{index}"
-    taken.add(candidate)
-    return candidate

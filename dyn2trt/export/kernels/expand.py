@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 
 import onnx_ir as ir
 from onnx_ir.passes import common
 
 from dyn2trt.errors import Dyn2trtError
 from dyn2trt.export.kernels import placeholders
-from dyn2trt.export.kernels.forms import Geometry, Tensors, choose_form, write_form
-from dyn2trt.export.kernels.writer import Writer, unique
+from dyn2trt.export.kernels.forms import Tensors, choose_form, write_form
+from dyn2trt.export.kernels.geometry import Geometry
+from dyn2trt.export.kernels.writer import Writer
 from dyn2trt.export.metadata import COEFFICIENTS_PREFIX, DynamicConvolution, KernelPredictor
+from dyn2trt.export.surgery.graph import unique
 from dyn2trt.macs import KernelMacs
 
 _PARTS = ("Split", "Slice", "Gather", "Reshape", "Identity")
@@ -111,15 +114,8 @@ def _expand(graph: ir.Graph, node: ir.Node, name: str) -> tuple[DynamicConvoluti
     _hand_over(output, written)
     graph.remove(node, safe=True)
     convolution = DynamicConvolution(
+        **asdict(geometry),
         name=name,
-        in_channels=geometry.in_channels,
-        out_channels=geometry.out_channels,
-        groups=geometry.groups,
-        kernel_size=geometry.kernel_size,
-        strides=geometry.strides,
-        pads=geometry.pads,
-        dilations=geometry.dilations,
-        kernels=kernels,
         form=form,
         input=str(x.name),
         coefficients=str(coefficients.name),

@@ -7,50 +7,13 @@ All forms first make or use per-image kernels from the fixed ones, weight [O, g_
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import onnx_ir as ir
 
+from dyn2trt.export.kernels.geometry import Geometry
 from dyn2trt.export.kernels.writer import Writer
 from dyn2trt.export.metadata import KernelForm
-
-
-@dataclass(frozen=True)
-class Geometry:
-    """A dynamic convolution's shape; see `dyn2trt.export.metadata.DynamicConvolution`."""
-
-    in_channels: int
-    out_channels: int
-    groups: int
-    kernel_size: tuple[int, int]
-    strides: tuple[int, int]
-    pads: tuple[int, int]
-    dilations: tuple[int, int]
-    kernels: int
-
-    @property
-    def kernel_numbers(self) -> int:
-        """Elements of one kernel, C/G·kh·kw."""
-        return self.in_channels // self.groups * self.kernel_size[0] * self.kernel_size[1]
-
-    @property
-    def is_pointwise(self) -> bool:
-        return self.kernel_size == (1, 1) and self.pads == (0, 0)
-
-    @property
-    def is_depthwise(self) -> bool:
-        return self.groups == self.in_channels == self.out_channels
-
-    def conv_attributes(self, images: int = 1) -> dict[str, Any]:
-        """Attributes of a Conv of this geometry over ``images`` side by side."""
-        return {
-            "dilations": list(self.dilations),
-            "group": images * self.groups,
-            "kernel_shape": list(self.kernel_size),
-            "pads": [*self.pads, *self.pads],
-            "strides": list(self.strides),
-        }
 
 
 @dataclass(frozen=True)

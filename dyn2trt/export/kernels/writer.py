@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
-from dyn2trt.export.surgery.graph import constant
+from dyn2trt.export.surgery.graph import constant, unique
 
 
 class Writer:
@@ -78,13 +78,3 @@ class Writer:
         """Every ``step``-th row and column of ``x``, from the first one on."""
         end = np.iinfo(np.int64).max
         return self.op("Slice", [x, *(self.integers(values) for values in ((0, 0), (end, end), (2, 3), step))])
-
-
-def unique(name: str, taken: set[str]) -> str:
-    """``name``, or where that is ``taken`` the next free one of ``name_2``, ``name_3``, ...; takes it."""
-    candidate, index = name, 1
-    while candidate in taken:
-        index += 1
-        candidate = f"{name}_{index}"
-    taken.add(candidate)
-    return candidate

@@ -12,7 +12,14 @@ from onnx_ir.passes import common
 
 from dyn2trt.contract import DOMAIN, SCHEMAS
 from dyn2trt.errors import Dyn2trtError
-from dyn2trt.export.metadata import Block, ExportMetadata, KernelPredictor, read_metadata, write_metadata
+from dyn2trt.export.metadata import (
+    Block,
+    DynamicConvolution,
+    ExportMetadata,
+    KernelPredictor,
+    read_metadata,
+    write_metadata,
+)
 
 PLUGIN_ATTRIBUTES = ("plugin_namespace", "plugin_version")
 
@@ -98,6 +105,27 @@ def coefficients(model: ir.Model, metadata: ExportMetadata) -> list[tuple[Kernel
     return [(predictor, values[predictor.coefficients]) for predictor in metadata.kernels]
 
 
+def border(graph: ir.Graph, convolution: DynamicConvolution) -> tuple[ir.Value, ir.Value]:
+    """What a dynamic convolution reads besides its coefficients and constants, and what it gives.
+
+    Found by the names of its nodes, for another surgery may have renamed what it reads.
+
+    Raises:
+        Dyn2trtError: the convolution is not in the graph as it was exported.
+    """
+    own = [node for node in graph if str(node.name).startswith(f"{convolution.name}/")]
+    known = {convolution.coefficients, *graph.initializers}
+    read = [value for node in own for value in node.inputs if value is not None and value.producer() not in own]
+    entering = next((value for value in read if value.name not in known), None)
+    leaving = next((value for node in own for value in node.outputs if value.name == convolution.output), None)
+    if entering is None or leaving is None:
+        raise Dyn2trtError(
+            f"the ONNX model's metadata names the dynamic convolution {convolution.name}, but it is not in the graph "
+            "as it was exported: the graph was changed after export; export it again"
+        )
+    return entering, leaving
+
+
 def logits_shape(gate: Gate, model: ir.Model, metadata: ExportMetadata) -> ir.Shape:
     """[N, 1, Ho, Wo] of a gate's logits, symbolic where the export is dynamic."""
     if gate.logits.shape is not None:
@@ -119,3 +147,13 @@ def constant(name: str, array: np.ndarray) -> ir.Value:
     """An initializer, still to be added to a graph."""
     tensor = ir.tensor(np.asarray(array, order="C"), name=name)
     return ir.Value(name=name, shape=ir.Shape(array.shape), type=ir.TensorType(tensor.dtype), const_value=tensor)
+
+
+def unique(name: str, taken: set[str]) -> str:
+    """``name``, or where that is ``taken`` the next free one of ``name_2``, ``name_3``, ...; takes it."""
+    candidate, index = name, 1
+    while candidate in taken:
+        index += 1
+        candidate = f"{name}_{index}"
+    taken.add(candidate)
+    return candidate

@@ -10,7 +10,7 @@ from onnx_ir.passes import common
 
 from dyn2trt.contract import DOMAIN, SCHEMAS, VERSION
 from dyn2trt.export.metadata import read_metadata
-from dyn2trt.export.surgery.graph import PLUGIN_ATTRIBUTES, close_model, gated_nodes, open_model
+from dyn2trt.export.surgery.graph import PLUGIN_ATTRIBUTES, close_model, gated_nodes, open_model, unique
 from dyn2trt.ops.bodies import attach_bodies
 
 _BLOCK = "dyn2trt.block"
@@ -32,12 +32,12 @@ def inline_composites(model: onnx.ModelProto) -> onnx.ModelProto:
             # The inliner copies a call's metadata to the nodes that replace it.
             node.metadata_props[_BLOCK] = node.name or node.op_type
     common.InlinePass(lambda function: function.domain == DOMAIN and SCHEMAS[function.name].is_composite)(opened)
-    taken = {node.name for node in opened.graph if _BLOCK not in node.metadata_props}
+    taken = {str(node.name) for node in opened.graph if _BLOCK not in node.metadata_props}
     for node in opened.graph:
         block = node.metadata_props.pop(_BLOCK, None)
         if block is None:
             continue
-        node.name = _unique(f"{block}/{node.op_type}", taken)
+        node.name = unique(f"{block}/{node.op_type}", taken)
         for output in node.outputs:
             if output.name and not output.is_graph_output():
                 output.name = f"{node.name}.{output.name}"
@@ -45,12 +45,3 @@ def inline_composites(model: onnx.ModelProto) -> onnx.ModelProto:
             for name, value in zip(PLUGIN_ATTRIBUTES, (DOMAIN, str(VERSION)), strict=True):
                 node.attributes[name] = ir.AttrString(name, value)
     return close_model(opened, replace(metadata, ops="primitive"))
-
-
-def _unique(name: str, taken: set[str | None]) -> str:
-    candidate, index = name, 1
-    while candidate in taken:
-        index += 1
-        candidate = f"{name}_{index}"
-    taken.add(candidate)
-    return candidate

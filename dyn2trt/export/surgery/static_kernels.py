@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import onnx
@@ -14,7 +13,7 @@ from onnx.reference import ReferenceEvaluator
 
 from dyn2trt.errors import Dyn2trtError
 from dyn2trt.export.metadata import DynamicConvolution, KernelPredictor
-from dyn2trt.export.surgery.graph import close_model, constant, open_model
+from dyn2trt.export.surgery.graph import border, close_model, constant, open_model
 from dyn2trt.export.surgery.graph import coefficients as coefficient_values
 
 MIDDLE = 0.5
@@ -86,27 +85,19 @@ def _own(
 
 
 def _replace(graph: ir.Graph, convolution: DynamicConvolution, weighing: np.ndarray) -> None:
-    values = {value.name: value for node in graph for value in node.outputs}
+    x, old = border(graph, convolution)
     o, per_group = convolution.out_channels, convolution.in_channels // convolution.groups
     fixed = _array(graph, convolution.weight)
     kernels = np.einsum(
         "ot,otp->op", weighing.astype(np.float64), fixed.astype(np.float64).reshape(*weighing.shape, -1)
     )
     weight = kernels.reshape(o, per_group, *convolution.kernel_size).astype(fixed.dtype)
-    inputs = [_convolved(graph, convolution), constant(f"{convolution.name}.static_weight", weight)]
+    inputs = [x, constant(f"{convolution.name}.static_weight", weight)]
     if convolution.bias is not None:
         bias = _array(graph, convolution.bias).reshape(-1)[:o]
         inputs.append(constant(f"{convolution.name}.static_bias", bias))
     graph.initializers.update({str(value.name): value for value in inputs[1:]})
-    attributes: dict[str, Any] = {
-        "dilations": convolution.dilations,
-        "group": convolution.groups,
-        "kernel_shape": convolution.kernel_size,
-        "pads": convolution.pads * 2,
-        "strides": convolution.strides,
-    }
-    attrs = [ir.convenience.convert_attribute(name, value) for name, value in attributes.items()]
-    old = values[convolution.output]
+    attrs = [ir.convenience.convert_attribute(key, value) for key, value in convolution.conv_attributes().items()]
     node = ir.Node("", "Conv", inputs, attrs, name=f"{convolution.name}/Conv_static", num_outputs=1)
     producer = old.producer()
     assert producer is not None
@@ -115,14 +106,6 @@ def _replace(graph: ir.Graph, convolution: DynamicConvolution, weighing: np.ndar
     new.shape, new.type = old.shape, old.type
     ir.convenience.replace_all_uses_with(old, new, replace_graph_outputs=True)
     new.name, old.name = old.name, f"{old.name}_dynamic"
-
-
-def _convolved(graph: ir.Graph, convolution: DynamicConvolution) -> ir.Value:
-    """What a dynamic convolution reads besides coefficients and constants; found anew, for surgery may rename it."""
-    own = [node for node in graph if str(node.name).startswith(f"{convolution.name}/")]
-    read = {value for node in own for value in node.inputs if value is not None and value.producer() not in own}
-    (x,) = (v for v in read if v.name not in graph.initializers and v.name != convolution.coefficients)
-    return x
 
 
 def _array(graph: ir.Graph, name: str) -> np.ndarray:
