@@ -103,7 +103,7 @@ class TrainSection(_Section):
     to 0.01."""
     alpha: Annotated[float, Field(ge=0)] = 10.0
     """Weight of the criterion of budget or target_rate; for a budget 10 beside a cross-entropy and 0.01 beside the mean
-    squared error of heat maps, for a target rate its authors' 2."""
+    squared error of heat maps, for a target rate its authors' 2 (CIFAR-10) or 1 (ImageNet)."""
     anneal: Annotated[float, Field(gt=0, le=1)] = 1 / 3
     """Fraction of training over which the blocks' bounds widen."""
     temperature: Annotated[float, Field(gt=0)] = 1.0
@@ -145,7 +145,7 @@ class TrainSection(_Section):
         if self.label_smoothing and self.task in ("figures", "mpii"):
             raise ValueError(f"label_smoothing is for classification; {self.task} has no classes")
         if len(given := [k for k in ("budget", "target_rate", "ponder") if getattr(self, k) is not None]) > 1:
-            raise ValueError(f"{' and '.join(given)} exclude each other; each is one way of training gates")
+            raise ValueError(f"{' and '.join(given)} exclude each other; keep one (--set {given[0]}=none unsets a key)")
         if self.milestones and self.schedule != "step":
             raise ValueError(f"milestones belong to schedule step, not {self.schedule}")
         return self

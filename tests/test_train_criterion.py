@@ -65,17 +65,18 @@ def test_ponder_cost_by_hand(scores: tuple[float, ...], cost: float) -> None:
 
 
 def test_ponder_cost_is_the_mean_over_positions_and_the_sum_over_stages() -> None:
-    logits = torch.cat([halted(0.995, 0.5), halted(0.3, 0.2)], dim=3)
+    logits = torch.cat([halted(0.995, 0.5), halted(0.3, 0.2)], dim=3).expand(-1, -1, -1, -1, 2)
     assert ponder_cost(logits).item() == pytest.approx((2 + 3.5) / 2)
     report = report_of("halting")
     decisions = [decision(f"s.{i + 1}", (part >= 0).double(), part) for i, part in enumerate(logits)]
-    one = PonderCriterion(MacReport(report.blocks, report.macs_gated, 0, 0), [["s.1", "s.2"]])
-    two = PonderCriterion(report, [["s.1"], ["s.2"]])
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("dyn2trt.train.ponder.executed_fraction", lambda *_: torch.tensor(0.5))
-        assert one(decisions, 0.0).total.item() == pytest.approx(2.75)
-        # As stages of two units each: (1 + 1, 2 + 0.7) and (1 + 1, 2 + 0.5).
-        assert two(decisions, 0.0).stages.tolist() == pytest.approx([2.35, 2.25])
+    one = PonderCriterion(report, [["s.1", "s.2"]])(decisions, 0.0)
+    assert one.total.item() == pytest.approx(2.75)
+    # Both units run in the second row, two of four positions; their halo is all four.
+    assert one.executed.item() == pytest.approx((2 * 30 + 4 * 10) / 160)
+    # As stages of two units each: (1 + 1, 2 + 0.7) and (1 + 1, 2 + 0.5).
+    two = PonderCriterion(report, [["s.1"], ["s.2"]])(decisions, 0.0)
+    assert two.stages.tolist() == pytest.approx([2.35, 2.25])
+    assert two.total.item() == pytest.approx(4.6)
 
 
 def test_ponder_gradient_is_that_of_the_remainder() -> None:

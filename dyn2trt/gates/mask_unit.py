@@ -33,7 +33,10 @@ class MaskUnit(GatePart):
         """Set the initial weights that the unit's own paper asks for, after the network's have been drawn."""
 
     def open(self, logit: float) -> None:
-        """Set the weights so that every position is active whatever the input, with ``logit`` for a logit."""
+        """Set the weights so that every position is active whatever the input; the larger ``logit``, the more firmly.
+
+        It is the logit itself of a unit that computes one from the block's input.
+        """
         raise NotImplementedError
 
 

@@ -10,13 +10,12 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from dyn2trt.errors import Dyn2trtError
 from dyn2trt.gates import Decision
 from dyn2trt.macs import MacReport
-from dyn2trt.train.executed import executed_fractions
+from dyn2trt.train.executed import executed_fraction, executed_fractions
 from dyn2trt.train.processes import mean_with_local_gradient
 
 
@@ -118,8 +117,7 @@ class SparsityCriterion:
             ValueError: the decisions are of other blocks than the report.
         """
         blocks = mean_with_local_gradient(executed_fractions(self.report, decisions))
-        weights = torch.tensor([b.macs_total for b in self.report.blocks], dtype=blocks.dtype, device=blocks.device)
-        executed = (blocks * weights).sum() / weights.sum()
+        executed = executed_fraction(self.report, blocks)
         bounds = annealed_bounds(self.budget, progress, self.anneal)
         return SparsityTerms(
             network=(executed - self.budget) ** 2,

@@ -33,8 +33,7 @@ def _fraction(block: BlockMacs, mask: Tensor) -> Tensor:
     return executed / (mask.shape[0] * block.macs_total)
 
 
-def executed_fraction(report: MacReport, decisions: Sequence[Decision]) -> Tensor:
-    """The fraction of all gated blocks' multiply-accumulates that the batch executed, float64 scalar, no gradient."""
-    blocks = executed_fractions(report, decisions).detach()
+def executed_fraction(report: MacReport, blocks: Tensor) -> Tensor:
+    """The fraction of all gated blocks' multiply-accumulates, scalar, given each block's by `executed_fractions`."""
     weights = torch.tensor([b.macs_total for b in report.blocks], dtype=blocks.dtype, device=blocks.device)
     return (blocks * weights).sum() / weights.sum()

@@ -18,7 +18,7 @@ from dyn2trt.errors import Dyn2trtError
 from dyn2trt.gates import Decision
 from dyn2trt.gates.halting import EPSILON
 from dyn2trt.macs import MacReport
-from dyn2trt.train.executed import executed_fraction
+from dyn2trt.train.executed import executed_fraction, executed_fractions
 from dyn2trt.train.processes import mean_with_local_gradient
 
 
@@ -68,8 +68,8 @@ class PonderCriterion:
         logits = {decision.block: decision.logits for decision in decisions}
         stages = torch.stack([ponder_cost(torch.stack([logits[block] for block in stage])) for stage in self.stages])
         stages = mean_with_local_gradient(stages)
-        executed = mean_with_local_gradient(executed_fraction(self.report, decisions))
-        return PonderTerms(stages.sum(), stages, executed)
+        blocks = mean_with_local_gradient(executed_fractions(self.report, decisions).detach())
+        return PonderTerms(stages.sum(), stages, executed_fraction(self.report, blocks))
 
 
 def ponder_cost(logits: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ from dyn2trt.networks.options import Value
 from dyn2trt.networks.zoo import build_network
 
 OPEN_LOGIT = 2.0
-"""Logit of a gate that begins open: active in evaluation, and with probability sigmoid(2) = 0.88 under the noise."""
+"""Given to `MaskUnit.open`: active in evaluation, and with probability sigmoid(2) = 0.88 under the noise."""
 
 
 def seeded_network(name: str, options: dict[str, Value], seed: int) -> nn.Module:
@@ -28,7 +28,7 @@ def load_start(network: nn.Module, path: str | os.PathLike[str]) -> bool:
     """Load a checkpoint to fine-tune from, gated or dense.
 
     Of a dense checkpoint, one without any mask unit's weights, every other weight is loaded as strictly as ever, and
-    the gates are set open: logits of `OPEN_LOGIT` at every position.
+    the gates are set open (`open_gates`).
 
     Returns:
         Whether the checkpoint was dense.
@@ -54,7 +54,7 @@ def load_start(network: nn.Module, path: str | os.PathLike[str]) -> bool:
 
 
 def open_gates(network: nn.Module) -> None:
-    """Set the weights of every mask unit so that its logit is `OPEN_LOGIT` everywhere, whatever the input."""
+    """Set the weights of every mask unit so that all positions are active, whatever the input (`MaskUnit.open`)."""
     for unit in network.modules():
         if isinstance(unit, MaskUnit):
             unit.open(OPEN_LOGIT)
