@@ -1,3 +1,5 @@
+import importlib
+import inspect
 import json
 import subprocess
 import sys
@@ -219,6 +221,15 @@ def test_mistakes_in_a_users_own_network(user_module: str) -> None:
     ]:
         with pytest.raises(Dyn2trtError, match=message):
             build_network(f"{user_module}:{function}", options)
+
+
+def test_defaults_of_the_builders_are_those_listed() -> None:
+    """`build_network` always passes the listed ones; whoever calls a builder must get the same network."""
+    for entry in NETWORKS.values():
+        module, _, function = entry.builder.partition(":")
+        parameters = inspect.signature(getattr(importlib.import_module(module), function)).parameters
+        listed = {option.name: option.default for option in entry.options}
+        assert {name: parameter.default for name, parameter in parameters.items()} == listed, entry.name
 
 
 def test_every_default_input_runs() -> None:

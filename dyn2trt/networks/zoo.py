@@ -49,15 +49,14 @@ def _mask_unit(default: str) -> Option:
     return Option("mask_unit", default, about, choices=("pointwise", "squeeze", "layer", "none"))
 
 
-def _kernels() -> Option:
-    return Option("kernels", 6, "fixed kernels a channel of a dynamic convolution; 0: ordinary ones", above=-1)
-
-
 def _classes(default: int) -> Option:
     return Option("classes", default, "number of classes", above=0)
 
 
-_WIDTH = Option("width", 1.0, "multiplier of the channels of every stage", above=0)
+_WIDTH = Option("width", 1.0, "multiplier of the channels", above=0)
+_HALF_WIDTH = Option("width", 0.5, "multiplier of the channels of every stage", above=0)
+_STEM = Option("stem", 54, "channels of the first convolution", above=0)
+_KERNELS = Option("kernels", 6, "fixed kernels a channel of a dynamic convolution; 0: ordinary ones", above=-1)
 _CIFAR_RESNET = (
     Option("depth", 20, "weighted layers", choices=(8, 14, 20, 26, 32, 110)),
     _classes(10),
@@ -91,11 +90,7 @@ _ENTRIES = (
         "positions",
         "classification",
         (1, 3, 224, 224),
-        (
-            Option("width", 1.0, "multiplier of the channels", above=0),
-            _classes(1000),
-            _mask_unit("squeeze"),
-        ),
+        (_WIDTH, _classes(1000), _mask_unit("squeeze")),
         "dyn2trt.networks.mobilenet_v2:mobilenet_v2",
     ),
     NetworkEntry(
@@ -155,12 +150,7 @@ _ENTRIES = (
         "kernels",
         "classification",
         (1, 3, 32, 32),
-        (
-            *_CIFAR_RESNET[:2],
-            Option("width", 0.5, "multiplier of the channels of every stage", above=0),
-            _CIFAR_RESNET[3],
-            _kernels(),
-        ),
+        (*_CIFAR_RESNET[:2], _HALF_WIDTH, _CIFAR_RESNET[3], _KERNELS),
         "dyn2trt.networks.dy_cifar_resnet:dy_cifar_resnet",
     ),
     NetworkEntry(
@@ -171,10 +161,10 @@ _ENTRIES = (
         (1, 3, 224, 224),
         (
             Option("depth", 18, "weighted layers", choices=(18, 50)),
-            Option("width", 0.5, "multiplier of the channels of every stage", above=0),
-            Option("stem", 54, "channels of the first convolution", above=0),
+            _HALF_WIDTH,
+            _STEM,
             _classes(1000),
-            _kernels(),
+            _KERNELS,
         ),
         "dyn2trt.networks.dy_resnet:dy_resnet",
     ),
@@ -187,7 +177,7 @@ _ENTRIES = (
         (
             Option("width", 1.0, "width of ShuffleNetV2's table", choices=(0.5, 1.0, 1.5, 2.0)),
             _classes(1000),
-            _kernels(),
+            _KERNELS,
         ),
         "dyn2trt.networks.dy_shufflenet_v2:dy_shufflenet_v2",
     ),
@@ -197,7 +187,7 @@ _ENTRIES = (
         "kernels",
         "classification",
         (1, 3, 224, 224),
-        (Option("width", 1.0, "multiplier of the channels", above=0), _classes(1000), _kernels()),
+        (_WIDTH, _classes(1000), _KERNELS),
         "dyn2trt.networks.dy_mobilenet_v2:dy_mobilenet_v2",
     ),
     NetworkEntry(
@@ -208,9 +198,9 @@ _ENTRIES = (
         (1, 3, 224, 224),
         (
             Option("variant", "large", "which of the two tables", choices=("small", "large")),
-            Option("width", 1.0, "multiplier of the channels", above=0),
+            _WIDTH,
             _classes(1000),
-            _kernels(),
+            _KERNELS,
         ),
         "dyn2trt.networks.dy_mobilenet_v3:dy_mobilenet_v3",
     ),
@@ -221,11 +211,11 @@ _ENTRIES = (
         "segmentation",
         (1, 3, 768, 768),
         (
-            Option("width", 0.5, "multiplier of the channels of every stage", above=0),
-            Option("stem", 54, "channels of the first convolution", above=0),
+            _HALF_WIDTH,
+            _STEM,
             Option("features", 448, "channels of the head", above=0),
             _classes(19),
-            _kernels(),
+            _KERNELS,
         ),
         "dyn2trt.networks.dy_fcn:dy_fcn",
     ),
