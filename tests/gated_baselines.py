@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import nn
@@ -16,10 +17,16 @@ from dyn2trt.networks.zoo import build_network
 BOTTLENECKS = (1, 3, 2, 1)
 """Of the ImageNet networks' stages; fewer than depth 50 has, and with the same op."""
 
+OPTIONS = {
+    "cifar_convnet_aig": {"depth": 14, "width": 0.5},
+    "cifar_sact": {"depth": 20, "width": 0.5},
+}
+"""Of the zoo's networks for small images."""
+
 NETWORKS: dict[str, tuple[Callable[[], nn.Module], tuple[int, int]]] = {
-    "cifar_convnet_aig": (lambda: build_network("cifar_convnet_aig", {"depth": 14, "width": 0.5}), (32, 32)),
+    "cifar_convnet_aig": (partial(build_network, "cifar_convnet_aig", OPTIONS["cifar_convnet_aig"]), (32, 32)),
     "convnet_aig": (lambda: ResNet(Bottleneck, BOTTLENECKS, 0.0625, 7, "layer"), (64, 64)),
-    "cifar_sact": (lambda: build_network("cifar_sact", {"depth": 20, "width": 0.5}), (32, 32)),
+    "cifar_sact": (partial(build_network, "cifar_sact", OPTIONS["cifar_sact"]), (32, 32)),
     "sact": (lambda: ResNet(Bottleneck, BOTTLENECKS, 0.0625, 7, HALTING), (64, 64)),
 }
 

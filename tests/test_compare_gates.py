@@ -61,6 +61,17 @@ def test_flips_are_the_sites_that_cross_zero(reference: list[float], shift: floa
     assert (masked.flipped, masked.active) == (gate.flipped, gate.active)
 
 
+def test_a_gate_of_a_layer_decides_once_an_image() -> None:
+    reference, logits = np.ones((3, 1, 4, 5), np.float32), np.ones((3, 1, 4, 5), np.float32)
+    logits[1] = -1
+    gate = compare_gates("b", reference, logits=logits, layer=True)
+    assert (gate.sites, gate.active_reference, gate.active, gate.flipped) == (3, 3, 2, 1)
+    assert gate.logit_error == pytest.approx(compare_gates("b", reference, logits=logits).logit_error)
+    logits[0, 0, 3, 4] = -1
+    gate = compare_gates("b", reference, logits=logits, layer=True)
+    assert (gate.sites, gate.flipped) == (60, 21), "a layer that runs at some positions only is a fault to be seen"
+
+
 @pytest.mark.parametrize("given_arrays", [{}, {"logits": grid(1, 2)}, {"mask": np.ones((1, 1, 3, 1), bool)}])
 def test_decisions_of_another_shape_are_refused(given_arrays: dict[str, np.ndarray]) -> None:
     with pytest.raises(ValueError, match=r"block b: expected decisions \[1, 1, 1, 3\]"):

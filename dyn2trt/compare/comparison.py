@@ -263,7 +263,8 @@ def _gate_statistics(setting: _Setting, candidate: Iterations) -> list[GateStati
         mask = _joined(candidate, f"{MASK}{index}", setting.images)
         if expected is None or (logits is None and mask is None):
             return []
-        statistics.append(compare_gates(block.name, expected, logits=logits, mask=mask))
+        layer = block.gate == "layer"
+        statistics.append(compare_gates(block.name, expected, logits=logits, mask=mask, layer=layer))
     return statistics
 
 

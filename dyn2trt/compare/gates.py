@@ -22,11 +22,11 @@ class GateStatistics:
 
     block: str
     sites: int
-    """Positions decided: N·Ho·Wo."""
+    """Decisions: N·Ho·Wo positions, or N images where the gate decides on a whole layer."""
     active_reference: int
     active: int
     flipped: int
-    """Positions decided otherwise than in the reference."""
+    """Decisions that are not the reference's."""
     smallest_margin: float
     """Smallest |logit| of the reference."""
     largest_flipped_margin: float | None
@@ -36,7 +36,7 @@ class GateStatistics:
     logit_scale: float
     """Root mean square of the reference's logits."""
     agreement: float
-    """Share of positions decided as in the reference, 0 to 1."""
+    """Share of decisions that are the reference's, 0 to 1."""
 
 
 def compare_gates(
@@ -46,12 +46,14 @@ def compare_gates(
     logits: NDArray[np.float32] | None = None,
     mask: NDArray[np.bool_] | None = None,
     threshold: float = 0.0,
+    layer: bool = False,
 ) -> GateStatistics:
     """Compare one block's decisions; give the candidate's logits, or its mask where the logits are not to be had.
 
     Args:
         reference_logits: [N, 1, Ho, Wo].
         logits, mask: the same shape.
+        layer: the gate decides once an image. A candidate that has several values there is compared at every position.
 
     Raises:
         ValueError: the shapes differ, or there is nothing to compare.
@@ -60,6 +62,8 @@ def compare_gates(
     if given is None or given.shape != reference_logits.shape or not given.size:
         came = "nothing" if given is None else str(list(given.shape))
         raise ValueError(f"block {block}: expected decisions {list(reference_logits.shape)}, came {came}")
+    if layer and all((values == values[..., :1, :1]).all() for values in (given, reference_logits)):
+        given, reference_logits = given[..., :1, :1], reference_logits[..., :1, :1]
     decided = given >= threshold if logits is not None else given.astype(bool)
     expected = reference_logits >= threshold
     flipped = decided != expected
@@ -72,7 +76,7 @@ def compare_gates(
         flipped=int(flipped.sum()),
         smallest_margin=float(margin.min()),
         largest_flipped_margin=float(margin[flipped].max()) if flipped.any() else None,
-        logit_error=None if logits is None else relative_error(logits, reference_logits),
+        logit_error=None if logits is None else relative_error(given, reference_logits),
         logit_scale=float(np.sqrt(np.mean(np.square(reference_logits, dtype=np.float64)))),
         agreement=1.0 - float(flipped.mean()),
     )
