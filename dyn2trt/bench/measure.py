@@ -187,7 +187,10 @@ def _blocks(
     not_run: list[NotRun],
     progress: Callable[[str], None],
 ) -> list[BlockTiming]:
-    if not options.per_block or not metadata.blocks:
+    if not options.per_block:
+        return []
+    if not metadata.blocks:
+        not_run.append(NotRun("times of single blocks", "the network has no gated blocks"))
         return []
     if options.backend != "onnxruntime":
         not_run.append(NotRun("times of single blocks", "they are measured with --backend onnxruntime only"))

@@ -67,7 +67,7 @@ def bench(
         bool, typer.Option("--transfers", help="Let times include host-device copies (TensorRT).")
     ] = False,
     save_activity: Annotated[
-        Path | None, typer.Option(help="File (.npz) for the masks and the images, for a report.", metavar="FILE")
+        Path | None, typer.Option(help="File (.npz) for what was decided and the images, for a report.", metavar="FILE")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")] = False,
 ) -> None:

@@ -63,7 +63,7 @@ def compare(
         Path | None, typer.Option(help="Folder for inputs and outputs that polygraphy run can load.", metavar="DIR")
     ] = None,
     save_activity: Annotated[
-        Path | None, typer.Option(help="File (.npz) for the reference's masks and the images.", metavar="FILE")
+        Path | None, typer.Option(help="File (.npz) for what the reference decided and the images.", metavar="FILE")
     ] = None,
     output: Annotated[Path | None, typer.Option("-o", "--output", help="File for the result as JSON.")] = None,
     all_gates: Annotated[bool, typer.Option("--all-gates", help="Show every gate, not only the worst.")] = False,

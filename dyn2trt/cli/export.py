@@ -52,7 +52,7 @@ def export(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the file's metadata as JSON on stdout.")] = False,
 ) -> None:
-    """Write a gated network as one ONNX file that runs sparse in ONNX Runtime and TensorRT.
+    """Write a gated or dynamic network as one ONNX file, which runs sparse in ONNX Runtime and TensorRT.
 
     BatchNorm is folded; the input is x, the outputs are out0, out1, ...; the same command gives the same bytes.
     """

@@ -54,5 +54,7 @@ def backend_name(record: Record) -> str:
     """Where a benchmark ran, in a few words."""
     names = {"onnxruntime": "ONNX Runtime", "tensorrt": "TensorRT"}
     mode = record.mode
-    where = f"{mode.threads} threads" if mode.threads is not None else record.environment.gpu or "GPU"
+    where = record.environment.gpu or "GPU"
+    if mode.threads is not None:
+        where = f"{mode.threads} thread{'s' * (mode.threads != 1)}"
     return f"{names.get(mode.backend, mode.backend)}, {where}"
