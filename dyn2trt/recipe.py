@@ -109,7 +109,7 @@ class TrainSection(_Section):
     temperature: Annotated[float, Field(gt=0)] = 1.0
     """Of the Gumbel-Softmax."""
     noise_until: Fraction = 0.8
-    """Fraction of training after which the Gumbel noise is off."""
+    """Fraction of training after which the Gumbel noise is off; the best epoch is sought after it, with any network."""
 
     epochs: Positive
     batch_size: Positive

@@ -47,7 +47,7 @@ class Outcome:
     """What a finished training left.
 
     Attributes:
-        weights: checkpoint of the best epoch, by the validation score, among those without Gumbel noise.
+        weights: checkpoint of the best epoch, by the validation score, among those after ``noise_until``.
         epochs: number of epochs.
         seconds: time spent in them.
         validation, test: of those weights; test is None where the task has none.
