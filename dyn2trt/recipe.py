@@ -19,6 +19,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSeriali
 from dyn2trt.errors import Dyn2trtError
 
 NOISE = "noise"
+CRITERIA = ("budget", "target_rate", "ponder")
+"""Keys of ``[train]`` of which each is one way of training gates."""
 
 Shape = tuple[
     Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]
@@ -144,7 +146,7 @@ class TrainSection(_Section):
             raise ValueError(f"samples is for digits and figures; {self.task} has as many images as its folder")
         if self.label_smoothing and self.task in ("figures", "mpii"):
             raise ValueError(f"label_smoothing is for classification; {self.task} has no classes")
-        if len(given := [k for k in ("budget", "target_rate", "ponder") if getattr(self, k) is not None]) > 1:
+        if len(given := [key for key in CRITERIA if getattr(self, key) is not None]) > 1:
             raise ValueError(f"{' and '.join(given)} exclude each other; keep one (--set {given[0]}=none unsets a key)")
         if self.milestones and self.schedule != "step":
             raise ValueError(f"milestones belong to schedule step, not {self.schedule}")

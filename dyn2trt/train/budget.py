@@ -82,20 +82,18 @@ class SparsityCriterion:
     on how the batch is divided.
 
     Args:
-        report: what each block costs.
+        report: what each block costs; of one block at least.
         budget: target fraction of the gated blocks' multiply-accumulates, 0 to 1.
         weight: the paper's α.
         anneal: fraction of training over which the bounds widen.
 
     Raises:
-        Dyn2trtError: a budget outside 0 to 1, or a network without gates or whose positions halt.
+        Dyn2trtError: a budget outside 0 to 1, or a network whose positions halt.
     """
 
     def __init__(self, report: MacReport, budget: float, anneal: float = 1 / 3, weight: float = 10.0) -> None:
         if not 0 <= budget <= 1:
             raise Dyn2trtError(f"a budget is a fraction of the multiply-accumulates, 0 to 1, not {budget}")
-        if not report.blocks:
-            raise Dyn2trtError("the network has no gated block, so a budget means nothing; leave train.budget out")
         if any(block.decides == "halting" for block in report.blocks):
             raise Dyn2trtError(
                 "train.budget has nothing to pull at where positions halt, for their decisions have no gradient; set "

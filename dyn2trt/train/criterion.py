@@ -7,9 +7,10 @@ from typing import Protocol
 
 from torch import Tensor, nn
 
+from dyn2trt.errors import Dyn2trtError
 from dyn2trt.gates import Decision
 from dyn2trt.macs import MacReport
-from dyn2trt.recipe import TrainSection
+from dyn2trt.recipe import CRITERIA, TrainSection
 from dyn2trt.train.budget import SparsityCriterion
 from dyn2trt.train.ponder import PonderCriterion, stages_of
 from dyn2trt.train.target_rate import TargetRateCriterion
@@ -42,8 +43,11 @@ def make_criterion(settings: TrainSection, network: nn.Module, report: MacReport
     """The criterion that a recipe asks for, None where it asks for none and the network trains dense.
 
     Raises:
-        Dyn2trtError: it does not fit the network's gates.
+        Dyn2trtError: it does not fit the network's gates, or there are none.
     """
+    given = [key for key in CRITERIA if getattr(settings, key) is not None]
+    if given and not report.blocks:
+        raise Dyn2trtError(f"the network has no gated block, so train.{given[0]} means nothing; leave it out")
     if settings.budget is not None:
         return SparsityCriterion(report, settings.budget, settings.anneal, settings.alpha)
     if settings.target_rate is not None:

@@ -45,16 +45,16 @@ class PonderCriterion:
     """The criterion of one network at one input size. In a run of several processes, costs are of the whole batch.
 
     Args:
-        report: of the network.
+        report: of the network, of one gated block at least.
         stages: paths of the blocks with a gate, stage by stage (`stages_of`).
         weight: of the term beside the task's loss, the paper's τ.
 
     Raises:
-        Dyn2trtError: the network has no gates that halt, or others too.
+        Dyn2trtError: not all of the network's gates halt.
     """
 
     def __init__(self, report: MacReport, stages: Sequence[Sequence[str]], weight: float = 0.005) -> None:
-        if not report.blocks or any(block.decides != "halting" for block in report.blocks):
+        if any(block.decides != "halting" for block in report.blocks):
             raise Dyn2trtError(
                 "train.ponder is for networks whose positions halt (sact, cifar_sact), which this one's do not; leave "
                 "it out or set train.budget"

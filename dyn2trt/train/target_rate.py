@@ -42,16 +42,16 @@ class TargetRateCriterion:
     """The criterion of one network at one input size. In a run of several processes, rates are of the whole batch.
 
     Args:
-        report: of the network.
+        report: of the network, of one gated block at least.
         target: rate that every layer is to have, 0 to 1.
         weight: of the term beside the task's loss; the authors' 2 for CIFAR-10 and 1 for ImageNet.
 
     Raises:
-        Dyn2trtError: the network's gates do not decide on layers.
+        Dyn2trtError: not all of the network's gates decide on layers.
     """
 
     def __init__(self, report: MacReport, target: float, weight: float = 2.0) -> None:
-        if not report.blocks or any(block.decides != "layer" for block in report.blocks):
+        if any(block.decides != "layer" for block in report.blocks):
             raise Dyn2trtError(
                 "train.target_rate is for gates that skip whole layers (convnet_aig, cifar_convnet_aig, or mask_unit "
                 "layer), which this network has none of, or others too; leave it out or set train.budget"
