@@ -39,7 +39,7 @@ $(VENV)/.tensorrt_on_cpu: $(VENV)/.installed tests/tensorrt_on_cpu/requirements.
 		|| echo 'WARNING: no TensorRT-on-CPU wheels for this platform: the tests that build engines will skip'
 
 test: setup kernels $(VENV)/.tensorrt_on_cpu  ## set up, then run every test that this machine can run
-	$(BIN)/python -m pytest -n 2 $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 $(ARGS)
 
 gpu: setup kernels  ## on a machine with a GPU: its tests, compute-sanitizer and timings, into build/gpu
 	$(BIN)/python benchmarks/gpu_all.py -o build/gpu $(ARGS)
