@@ -18,10 +18,11 @@ COLOURS = {
     "dynconv": "#c2410c",
     "aig": "#15803d",
     "aig2": "#15803d",
+    "aig2n": "#4d7c0f",
     "sact": "#7e22ce",
     "dynet": "#0f766e",
 }
-MARKERS = {"resnet": "s", "dynconv": "o", "aig": "^", "aig2": ">", "sact": "D", "dynet": "v"}
+MARKERS = {"resnet": "s", "dynconv": "o", "aig": "^", "aig2": ">", "aig2n": "<", "sact": "D", "dynet": "v"}
 ABLATED = (0, 1, 2, 4, 6)
 """Kernels a channel; 0 stands for the static network."""
 

@@ -21,12 +21,14 @@ class Series:
         network: in the zoo.
         value: what differs: a key of ``[train]``, an option of the network, or nothing where the size does.
         alpha: weight of the criterion; of no effect on a ponder cost, which is a weight itself.
+        noise_until: fraction of the gated training with Gumbel noise, where it is not the default.
     """
 
     label: str
     network: str
     value: str | None = None
     alpha: float = 10
+    noise_until: float | None = None
 
     @property
     def gated(self) -> bool:
@@ -38,6 +40,7 @@ SERIES = {
     "dynconv": Series("DynConv", "cifar_resnet", "budget"),
     "aig": Series("ConvNet-AIG (α 10)", "cifar_convnet_aig", "target_rate"),
     "aig2": Series("ConvNet-AIG (α 2)", "cifar_convnet_aig", "target_rate", alpha=2),
+    "aig2n": Series("ConvNet-AIG (α 2, half without noise)", "cifar_convnet_aig", "target_rate", 2, noise_until=0.5),
     "sact": Series("SACT", "cifar_sact", "ponder"),
     "dynet": Series("DyNet", "dy_cifar_resnet", "kernels"),
 }
@@ -99,6 +102,8 @@ class Run:
         goals = {"budget": "none"}
         if self.kind.gated:
             goals |= {str(self.kind.value): f"{self.value:g}", "alpha": f"{self.kind.alpha:g}"}
+        if self.kind.noise_until is not None:
+            goals["noise_until"] = f"{self.kind.noise_until:g}"
         pairs = goals | {"seed": str(self.seed), "epochs": str(self.epochs), "precision": "bf16", "pictures": "0"}
         return [f"{key}={value}" for key, value in pairs.items()]
 
@@ -153,3 +158,4 @@ def _wanted() -> Iterator[Run]:
     yield Run("sact", 14, 1.0, 0, 0.3)
     for kernels in (4, 1, 2):
         yield Run("dynet", 8, 0.5, 2, kernels)
+    yield Run("aig2n", 14, 1.0, 0, 0.3)
