@@ -103,9 +103,10 @@ class TrainSection(_Section):
     ponder: Annotated[float, Field(ge=0)] | None = None
     """Weight of the ponder cost, for networks whose positions halt (SACT); in place of a budget. The paper's τ, 0.001
     to 0.01."""
-    alpha: Annotated[float, Field(ge=0)] = 10.0
-    """Weight of the criterion of budget or target_rate; for a budget 10 beside a cross-entropy and 0.01 beside the mean
-    squared error of heat maps, for a target rate its authors' 2 (CIFAR-10) or 1 (ImageNet)."""
+    alpha: Annotated[float, Field(ge=0)] | None = None
+    """Weight of the criterion of budget or target_rate. Left out, it is 10 for a budget, which is right beside a
+    cross-entropy (0.01 is beside the mean squared error of heat maps), and 2 for a target rate, its authors' value for
+    CIFAR-10 (for ImageNet they have 1)."""
     anneal: Annotated[float, Field(gt=0, le=1)] = 1 / 3
     """Fraction of training over which the blocks' bounds widen."""
     temperature: Annotated[float, Field(gt=0)] = 1.0

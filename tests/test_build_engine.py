@@ -136,6 +136,15 @@ def test_progress(tmp_path):
     assert sorted(view.started) == sorted(view.finished) != []
 
 
+@pytest.fixture
+def interruptible():
+    """Ctrl-C interrupts, also where the tests run in the background of a shell, which makes their SIGINT ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_ctrl_c_cancels(tmp_path):
     model, full = dense_model(tmp_path / "model.onnx"), Recorder()
     build_engine(model, tmp_path / "full.plan", progress=full)

@@ -167,6 +167,8 @@ def settings(**given: object) -> TrainSection:
         ("cifar_resnet", {"budget": 0.3, "alpha": 7}, SparsityCriterion),
         ("cifar_convnet_aig", {"budget": 0.3, "alpha": 7}, SparsityCriterion),
         ("cifar_convnet_aig", {"target_rate": 0.6, "alpha": 7}, TargetRateCriterion),
+        ("cifar_convnet_aig", {"budget": 0.3}, SparsityCriterion),
+        ("cifar_convnet_aig", {"target_rate": 0.6}, TargetRateCriterion),
         ("cifar_sact", {"ponder": 0.01}, PonderCriterion),
         ("cifar_resnet", {"target_rate": 0.6}, "skip whole layers"),
         ("cifar_resnet", {"ponder": 0.01}, "positions halt .* set train.budget"),
@@ -185,7 +187,8 @@ def test_a_recipe_gets_its_criterion_or_is_told_why_not(network: str, given: dic
     criterion = make_criterion(settings(**given), made, report)
     assert type(criterion) is (type(None) if expected is None else expected)
     if criterion is not None:
-        assert criterion.weight == given.get("alpha", given.get("ponder"))
+        left_out = {"budget": 10, "target_rate": 2, "ponder": given.get("ponder")}[next(iter(given))]
+        assert criterion.weight == given.get("alpha", left_out)
 
 
 @pytest.mark.parametrize("given", [{"budget": 0.3}, {"target_rate": 0.5}, {"ponder": 0.1}])

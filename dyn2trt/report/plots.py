@@ -143,7 +143,7 @@ def _draw_latency(axes: Any, batch: Batch, activity: Activity | None, narrow: bo
     axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     axes.yaxis.set_major_locator(MaxNLocator(6))
     layers = any(point.pattern == LAYERS for point in batch.sweep)
-    axes.set_xlabel("gated layers that run" if layers else "active sites in every gated block")
+    axes.set_xlabel("gated layers that run" if layers else "active sites in gated blocks")
     axes.set_ylabel("median latency, ms")
     _legend(axes, 2 if narrow else 4)
 

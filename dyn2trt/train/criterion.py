@@ -48,10 +48,11 @@ def make_criterion(settings: TrainSection, network: nn.Module, report: MacReport
     given = [key for key in CRITERIA if getattr(settings, key) is not None]
     if given and not report.blocks:
         raise Dyn2trtError(f"the network has no gated block, so train.{given[0]} means nothing; leave it out")
+    alpha = settings.alpha
     if settings.budget is not None:
-        return SparsityCriterion(report, settings.budget, settings.anneal, settings.alpha)
+        return SparsityCriterion(report, settings.budget, settings.anneal, 10.0 if alpha is None else alpha)
     if settings.target_rate is not None:
-        return TargetRateCriterion(report, settings.target_rate, settings.alpha)
+        return TargetRateCriterion(report, settings.target_rate, 2.0 if alpha is None else alpha)
     if settings.ponder is not None:
         return PonderCriterion(report, stages_of(network), settings.ponder)
     return None
