@@ -30,7 +30,8 @@ else
 	$(BIN)/cmake --preset quick -DCMAKE_CUDA_ARCHITECTURES=$(CUDA_ARCHITECTURE) -DCMAKE_MAKE_PROGRAM=$(abspath $(BIN)/ninja)
 	$(BIN)/cmake --build --preset quick > build/quick/log.new 2>&1 || { cat build/quick/log.new; exit 1; }
 	@if grep -q 'entry function' build/quick/log.new; then mv build/quick/log.new build/quick/log; fi
-	$(BIN)/python plugins/check_spills.py build/quick/log
+	@$(BIN)/python plugins/check_spills.py build/quick/log > build/quick/registers || { cat build/quick/registers; exit 1; }
+	@tail -n 1 build/quick/registers
 endif
 
 # TensorRT's bindings over a core that builds engines without a GPU: two wheels that exist for Linux on x86-64 only.
