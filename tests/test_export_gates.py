@@ -18,7 +18,7 @@ from dyn2trt.blocks import BasicBlock, set_execution
 from dyn2trt.contract import DOMAIN
 from dyn2trt.export import export_network
 from dyn2trt.export.exporter import check
-from dyn2trt.export.metadata import read_metadata
+from dyn2trt.export.metadata import Precision, read_metadata
 from dyn2trt.export.surgery import (
     dense_twin,
     inline_composites,
@@ -53,6 +53,15 @@ def error(got: np.ndarray, wanted: torch.Tensor) -> float:
     return float(np.linalg.norm(got - expected) / np.linalg.norm(expected))
 
 
+def exported(
+    folder: Path, name: str, batch: int, precision: Precision = "fp32"
+) -> tuple[nn.Module, torch.Tensor, Path]:
+    """A network, a batch of images, and the file that the network is exported to for it."""
+    network, x, path = build(name), images(name, batch), folder / "model.onnx"
+    export_network(network, input_shape=tuple(x.shape), path=path, precision=precision)
+    return network, x, path
+
+
 @pytest.mark.parametrize("dynamic", [False, True])
 @pytest.mark.parametrize("name", ALL)
 @torch.no_grad()
@@ -77,9 +86,7 @@ def test_every_kind_of_ops_is_torch(tmp_path: Path, name: str, dynamic: bool) ->
 @torch.no_grad()
 def test_fp16(tmp_path: Path, name: str) -> None:
     """With the masks of fp32 forced: a gate that fp16 flips by right would show in the output."""
-    network, path = build(name), tmp_path / "model.onnx"
-    x = images(name, 3)
-    export_network(network, input_shape=tuple(x.shape), path=path, precision="fp16")
+    network, x, path = exported(tmp_path, name, 3, precision="fp16")
     with record_decisions(network) as decisions:
         y = network(x)
     fed = {f"logits{i}": (2 * d.mask - 1).numpy() for i, d in enumerate(decisions)}
@@ -89,9 +96,7 @@ def test_fp16(tmp_path: Path, name: str) -> None:
 @pytest.mark.parametrize("name", CIFAR)
 @torch.no_grad()
 def test_forced_masks_mean_the_same_in_torch_and_in_the_file(tmp_path: Path, name: str) -> None:
-    network, path = build(name), tmp_path / "model.onnx"
-    x = images(name, 3)
-    export_network(network, input_shape=tuple(x.shape), path=path)
+    network, x, path = exported(tmp_path, name, 3)
     with record_decisions(network) as decisions:
         network(x)
     shapes = [d.mask.shape for d in decisions]
@@ -118,9 +123,7 @@ def test_forced_masks_mean_the_same_in_torch_and_in_the_file(tmp_path: Path, nam
 @pytest.mark.parametrize("name", ALL)
 @torch.no_grad()
 def test_masks_are_those_of_torch(tmp_path: Path, name: str) -> None:
-    network, path = build(name), tmp_path / "model.onnx"
-    x = images(name, 4)
-    export_network(network, input_shape=tuple(x.shape), path=path)
+    network, x, path = exported(tmp_path, name, 4)
     with record_decisions(network) as decisions:
         network(x)
     masks = run(with_mask_outputs(onnx.load(path)), x=x.numpy())

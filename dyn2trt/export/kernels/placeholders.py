@@ -66,19 +66,10 @@ def convolution(
 
 @convolution.register_fake
 def _(
-    x: Tensor,
-    coefficients: Tensor,
-    weight: Tensor,
-    bias: Tensor | None,
-    path: str,
-    kernels: int,
-    groups: int,
-    strides: Sequence[int],
-    pads: Sequence[int],
-    dilations: Sequence[int],
+    x: Tensor, _coefficients: Tensor, weight: Tensor, _bias: Any, _path: str, kernels: int, groups: int, *geometry: Any
 ) -> Tensor:
-    fused = weight[: weight.shape[0] // kernels]
-    return F.conv2d(x, fused, None, list(strides), list(pads), list(dilations), groups)
+    strides, pads, dilations = geometry
+    return F.conv2d(x, weight[: weight.shape[0] // kernels], None, strides, pads, dilations, groups)
 
 
 @torch.library.custom_op("dyn2trt_export::coefficients", mutates_args=())
