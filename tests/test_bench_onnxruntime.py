@@ -38,7 +38,7 @@ from dyn2trt.files import sha256, write_text
 from dyn2trt.ops.bodies import attach_bodies
 from dyn2trt.recipe import Recipe
 
-RECORDED = Path(__file__).parents[1] / "benchmarks" / "results" / "pose_4x96_onnxruntime.json"
+RECORDED = Path(__file__).parent / "data" / "bench_record_before_dynamic_kernels.json"
 QUICK = Budget(warmup=1, min_rounds=6, max_rounds=6, seconds=0)
 
 
