@@ -158,4 +158,7 @@ def _wanted() -> Iterator[Run]:
     yield Run("sact", 14, 1.0, 0, 0.3)
     for kernels in (4, 1, 2):
         yield Run("dynet", 8, 0.5, 2, kernels)
+    for seed in (1, 2):
+        for ponder in (0.1, 0.3):
+            yield Run("sact", 14, 1.0, seed, ponder)
     yield Run("aig2n", 14, 1.0, 0, 0.3)

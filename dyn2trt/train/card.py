@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,21 +17,23 @@ def card(result: Mapping[str, Any], weights: Path, *, about: str, commands: str)
         result: content of ``result.json``.
         weights: the checkpoint that the card is about.
         about: the task's data, in a sentence or two.
-        commands: what was typed to train it, one a line.
+        commands: what was typed to train it, one a line, the last for the figures.
     """
     settings, parts = result["settings"], {name: result[name] for name in ("validation", "test") if result[name]}
     options = ", ".join(f"{name} {value}" for name, value in settings["options"].items())
     shape = "x".join(map(str, settings["input_shape"]))
     blocks = list(next(iter(parts.values()))["activity"])
     aim = _aim(settings) if blocks else "without gates"
+    stages = commands.strip().count("\n") + 1
+    last = f", the last of {stages} trainings" if stages > 1 else ""
     lines = [
         f"# {weights.name}",
         "",
         f"Network `{settings['network']}` ({options}) for inputs of {shape}, trained {aim}.",
         "",
-        f"- Data: {about}",
+        f"- Data: {about}.",
         f"- Seed {settings['seed']}, precision {settings['precision']}, {result['epochs']} epochs, "
-        f"{result['seconds']:.0f} s; dyn2trt {result['dyn2trt']}, torch {result['torch']}.",
+        f"{result['seconds']:.0f} s{last}; dyn2trt {result['dyn2trt']}, torch {result['torch']}.",
         f"- {result['parameters']} parameters, {weights.stat().st_size} bytes, sha256 `{sha256(weights)}`.",
         "",
         "```sh",
@@ -59,6 +62,15 @@ def card(result: Mapping[str, Any], weights: Path, *, about: str, commands: str)
     for block in blocks:
         lines.append(_row(f"`{block}`", [f"{part['activity'][block]:.1%}" for part in parts.values()]))
     return "\n".join(lines) + "\n"
+
+
+def commands_before(start: Path | None) -> str:
+    """What was typed to train the checkpoint that a training starts from, one a line; empty where no card says it."""
+    file = start.with_name("card.md") if start is not None else None
+    if file is None or not file.exists():
+        return ""
+    found = re.search(r"^```sh\n(.*?)^```", file.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    return found[1] if found else ""
 
 
 def _aim(settings: Mapping[str, Any]) -> str:

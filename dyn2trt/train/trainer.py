@@ -27,7 +27,7 @@ from dyn2trt.tasks.task import Outputs, Task, make_task
 from dyn2trt.train import saved
 from dyn2trt.train.batches import GlobalBatches, evaluation_loader, training_loader
 from dyn2trt.train.batchnorm import share_batchnorm
-from dyn2trt.train.card import card
+from dyn2trt.train.card import card, commands_before
 from dyn2trt.train.criterion import make_criterion
 from dyn2trt.train.divergence import DivergenceGuard
 from dyn2trt.train.evaluate import Evaluation, evaluate
@@ -179,7 +179,8 @@ class _Trainer:
         if self.process.writes:
             result = self._result(outcome)
             write_text(self.output / "result.json", json.dumps(result, indent=1) + "\n")
-            text = card(result, weights, about=self.task.about, commands=command or "trained by a program")
+            commands = commands_before(self.settings.start) + (command or "trained by a program")
+            text = card(result, weights, about=self.task.about, commands=commands)
             write_text(self.output / "card.md", text)
         return outcome
 
