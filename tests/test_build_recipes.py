@@ -19,7 +19,7 @@ from dyn2trt.recipe import load_recipe
 pytestmark = pytest.mark.tensorrt
 
 ALL = sorted((Path(__file__).resolve().parents[1] / "export").glob("*.toml"))
-DYNAMIC_KERNELS = [path for path in ALL if path.stem.startswith("dy_")]
+DYNAMIC_KERNELS = [path for path in ALL if load_recipe(path).network.name.startswith("dy_")]
 RECIPES = [path for path in ALL if path not in DYNAMIC_KERNELS]
 assert RECIPES
 assert DYNAMIC_KERNELS
