@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -15,16 +15,19 @@ from dyn2trt.errors import Dyn2trtError
 _SHOWN = 6
 
 
-def load_checkpoint(network: nn.Module, path: str | os.PathLike[str]) -> None:
+def load_checkpoint(network: nn.Module, path: str | os.PathLike[str], *, without: Sequence[str] = ()) -> None:
     """Load a checkpoint into ``network``, every weight or none.
 
     The file holds a state dict, bare or under ``state_dict``; a leading ``module.`` (DataParallel) is taken off.
+
+    Args:
+        without: prefixes of the file's keys that are left out.
 
     Raises:
         Dyn2trtError: the file is missing, truncated or needs code to load; keys are missing, unexpected or of
             another shape, all of them named by kind; a weight is NaN or infinite.
     """
-    state = read_state_dict(path)
+    state = {k: v for k, v in read_state_dict(path).items() if not k.startswith(tuple(without))}
     expected = network.state_dict()
     # BatchNorm counts batches since PyTorch 0.4.1; older files lack the count and nothing but training reads it.
     missing = [k for k in expected if k not in state and not k.endswith(".num_batches_tracked")]

@@ -48,8 +48,17 @@ def _shape_of(value: Any) -> Any:
         raise ValueError(str(error)) from None
 
 
+def _rates(value: Any) -> Any:
+    rates = value if isinstance(value, (list, tuple)) else [value]
+    numbers = all(isinstance(rate, (int, float)) and not isinstance(rate, bool) and 0 <= rate <= 1 for rate in rates)
+    if not rates or not numbers:
+        raise ValueError(f"a rate is a number from 0 to 1; give one for all layers or a list of them, not {value!r}")
+    return value
+
+
 InputShape = Annotated[Shape, BeforeValidator(_shape_of)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
+Rates = Annotated[float | tuple[float, ...], BeforeValidator(_rates)]
 Positive = Annotated[int, Field(ge=1)]
 Channels = tuple[float, float, float]
 FilePath = Annotated[Path, PlainSerializer(str)]
@@ -80,7 +89,7 @@ class ExportSection(_Section):
     ops: Literal["composite", "primitive", "dense"] = "composite"
     dynamic_batch: bool = False
     dynamic_size: bool = False
-    with_masks: bool = False
+    with_decisions: bool = False
 
 
 class TrainSection(_Section):
@@ -98,8 +107,9 @@ class TrainSection(_Section):
     budget: Fraction | None = None
     """Fraction of the gated blocks' multiply-accumulates to execute. Without one, and without the two that follow, the
     network trains dense, ungated."""
-    target_rate: Fraction | None = None
-    """How often each layer executes, for gates that skip whole layers (ConvNet-AIG); in place of a budget."""
+    target_rate: Rates | None = None
+    """How often each layer executes, for gates that skip whole layers (ConvNet-AIG); in place of a budget. One number
+    for all gated layers, or a list of one for each, in order of execution."""
     ponder: Annotated[float, Field(ge=0)] | None = None
     """Weight of the ponder cost, for networks whose positions halt (SACT); in place of a budget. The paper's τ, 0.001
     to 0.01."""

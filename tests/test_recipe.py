@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from dyn2trt.errors import Dyn2trtError
-from dyn2trt.recipe import load_recipe, parse_shape
+from dyn2trt.recipe import load_recipe, overrule_train, parse_shape
 
 MINIMAL = '[network]\nname = "cifar_resnet"\n[export]\ninput_shape = [1, 3, 32, 32]\n'
 
@@ -70,6 +70,27 @@ def test_a_mistake_names_its_key(tmp_path: Path, text: str, told: str) -> None:
     assert "recipe.toml" in message
     assert "\n" not in message
     assert message.count(", not ") <= 1
+
+
+TRAIN = '[train]\ntask = "digits"\nepochs = 1\nbatch_size = 4\nlearning_rate = 0.1\n'
+
+
+def test_a_target_rate_is_one_number_or_one_a_layer(tmp_path: Path) -> None:
+    recipe = load_recipe(write(tmp_path, MINIMAL + TRAIN + "target_rate = 0.7\n"))
+    assert recipe.train.target_rate == 0.7
+    for given, expected in (("[0.8, 0.5]", (0.8, 0.5)), ("[1, 0]", (1, 0)), ("0.3", 0.3)):
+        overruled = overrule_train(recipe, [f"target_rate={given}"])
+        assert overruled.train.target_rate == expected
+        assert overrule_train(overruled, ["epochs=2"]).train.target_rate == expected
+
+
+@pytest.mark.parametrize("given", ["1.5", "nan", "[]", "[0.5, -0.1]", "true", "[[0.5]]", "half"])
+def test_a_wrong_target_rate_is_told_what_would_be_right(tmp_path: Path, given: str) -> None:
+    recipe = load_recipe(write(tmp_path, MINIMAL + TRAIN))
+    with pytest.raises(Dyn2trtError) as raised:
+        overrule_train(recipe, [f"target_rate={given}"])
+    told = "--set: train.target_rate: a rate is a number from 0 to 1; give one for all layers or a list of them, not "
+    assert str(raised.value).startswith(told)
 
 
 def test_an_unreadable_recipe_is_named(tmp_path: Path) -> None:

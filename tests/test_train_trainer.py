@@ -96,7 +96,7 @@ def test_a_training_leaves_all_its_files(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("network", "key", "term", "aim"),
     [
-        ("cifar_convnet_aig", "target_rate=0.5", "loss_rate", "execute each layer for 0.5 of the images"),
+        ("cifar_convnet_aig", "target_rate=0.5", "loss_rate", "execute each gated layer for 0.5 of the images"),
         ("cifar_sact", "ponder=0.01", "loss_ponder", "a ponder cost of weight 0.01"),
         ("cifar_sact", "samples=48", None, "trained dense"),
     ],

@@ -11,6 +11,7 @@ from dyn2trt.blocks.convolution import conv3x3
 from dyn2trt.errors import Dyn2trtError
 from dyn2trt.networks.initialise import kaiming
 from dyn2trt.networks.stages import HALTING, residual_stage
+from dyn2trt.networks.ungated import NO_BLOCK, ungate
 
 
 class CifarResNet(nn.Module):
@@ -48,23 +49,33 @@ class CifarResNet(nn.Module):
 
 
 def cifar_resnet(
-    depth: int = 20, classes: int = 10, mask_unit: str = "squeeze", width: float = 1.0, stem_stride: int = 1
+    depth: int = 20,
+    classes: int = 10,
+    mask_unit: str = "squeeze",
+    width: float = 1.0,
+    stem_stride: int = 1,
+    ungated: str = NO_BLOCK,
 ) -> CifarResNet:
     """Build the ResNet with ``depth`` = 6·n + 2 weighted layers.
 
-    ``width`` multiplies the channels of the stem and of every stage; ``stem_stride`` 2 suits images of 64×64.
+    ``width`` multiplies the channels of the stem and of every stage; ``stem_stride`` 2 suits images of 64×64;
+    ``ungated`` are blocks without a gate (`ungate`).
     """
     blocks = (depth - 2) // 6
 
     def stage(inplanes: int, planes: int, stride: int) -> nn.Module:
         return residual_stage(BasicBlock, inplanes, planes, blocks, stride, mask_unit)
 
-    return CifarResNet(stage, classes, width, stem_stride)
+    network = CifarResNet(stage, classes, width, stem_stride)
+    ungate(network, ungated)
+    return network
 
 
-def cifar_convnet_aig(depth: int = 20, classes: int = 10, width: float = 1.0, stem_stride: int = 1) -> CifarResNet:
+def cifar_convnet_aig(
+    depth: int = 20, classes: int = 10, width: float = 1.0, stem_stride: int = 1, ungated: str = NO_BLOCK
+) -> CifarResNet:
     """Build ConvNet-AIG (Veit & Belongie, ECCV 2018): the same ResNet, whose gates skip whole layers."""
-    return cifar_resnet(depth, classes, "layer", width, stem_stride)
+    return cifar_resnet(depth, classes, "layer", width, stem_stride, ungated)
 
 
 def cifar_sact(depth: int = 20, classes: int = 10, width: float = 1.0, stem_stride: int = 1) -> CifarResNet:

@@ -8,6 +8,7 @@ from dyn2trt.blocks import BasicBlock, Bottleneck
 from dyn2trt.errors import Dyn2trtError
 from dyn2trt.networks.initialise import kaiming
 from dyn2trt.networks.stages import HALTING, residual_stage
+from dyn2trt.networks.ungated import NO_BLOCK, ungate
 
 _DEPTHS: dict[int, tuple[type[BasicBlock] | type[Bottleneck], tuple[int, int, int, int]]] = {
     18: (BasicBlock, (2, 2, 2, 2)),
@@ -59,14 +60,21 @@ class ResNet(nn.Module):
         return self.fc(self.avgpool(x).flatten(1))
 
 
-def resnet(depth: int = 50, width: float = 1.0, classes: int = 1000, mask_unit: str = "squeeze") -> ResNet:
-    """Build ResNet-18, 34, 50, 101 or 152; ``width`` multiplies the channels of the stem and of every stage."""
-    return ResNet(*_DEPTHS[depth], width, classes, mask_unit)
+def resnet(
+    depth: int = 50, width: float = 1.0, classes: int = 1000, mask_unit: str = "squeeze", ungated: str = NO_BLOCK
+) -> ResNet:
+    """Build ResNet-18, 34, 50, 101 or 152.
+
+    ``width`` multiplies the channels of the stem and of every stage; ``ungated`` are blocks without a gate (`ungate`).
+    """
+    network = ResNet(*_DEPTHS[depth], width, classes, mask_unit)
+    ungate(network, ungated)
+    return network
 
 
-def convnet_aig(depth: int = 50, width: float = 1.0, classes: int = 1000) -> ResNet:
+def convnet_aig(depth: int = 50, width: float = 1.0, classes: int = 1000, ungated: str = NO_BLOCK) -> ResNet:
     """Build ConvNet-AIG (Veit & Belongie, ECCV 2018): the same ResNet, whose gates skip whole layers."""
-    return resnet(depth, width, classes, "layer")
+    return resnet(depth, width, classes, "layer", ungated)
 
 
 def sact(depth: int = 50, width: float = 1.0, classes: int = 1000) -> ResNet:

@@ -56,6 +56,7 @@ def _classes(default: int) -> Option:
 _WIDTH = Option("width", 1.0, "multiplier of the channels", above=0)
 _HALF_WIDTH = Option("width", 0.5, "multiplier of the channels of every stage", above=0)
 _STEM = Option("stem", 54, "channels of the first convolution", above=0)
+_UNGATED = Option("ungated", "none", "blocks without a gate, module paths like 'layer1.0 layer2.0'")
 _KERNELS = Option("kernels", 6, "fixed kernels a channel of a dynamic convolution; 0: ordinary ones", above=-1)
 _CIFAR_RESNET = (
     Option("depth", 20, "weighted layers", choices=(8, 14, 20, 26, 32, 110)),
@@ -72,7 +73,7 @@ _ENTRIES = (
         "positions",
         "classification",
         (1, 3, 32, 32),
-        (*_CIFAR_RESNET, _mask_unit("squeeze")),
+        (*_CIFAR_RESNET, _mask_unit("squeeze"), _UNGATED),
         "dyn2trt.networks.cifar_resnet:cifar_resnet",
     ),
     NetworkEntry(
@@ -81,7 +82,7 @@ _ENTRIES = (
         "positions",
         "classification",
         (1, 3, 224, 224),
-        (*_RESNET, _mask_unit("squeeze")),
+        (*_RESNET, _mask_unit("squeeze"), _UNGATED),
         "dyn2trt.networks.resnet:resnet",
     ),
     NetworkEntry(
@@ -132,7 +133,7 @@ _ENTRIES = (
         "layers",
         "classification",
         (1, 3, 32, 32),
-        _CIFAR_RESNET,
+        (*_CIFAR_RESNET, _UNGATED),
         "dyn2trt.networks.cifar_resnet:cifar_convnet_aig",
     ),
     NetworkEntry(
@@ -141,7 +142,7 @@ _ENTRIES = (
         "layers",
         "classification",
         (1, 3, 224, 224),
-        _RESNET,
+        (*_RESNET, _UNGATED),
         "dyn2trt.networks.resnet:convnet_aig",
     ),
     NetworkEntry(

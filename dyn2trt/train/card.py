@@ -78,7 +78,10 @@ def _aim(settings: Mapping[str, Any]) -> str:
     if settings["budget"] is not None:
         return f"to a budget of {settings['budget']:g} of its gated blocks' multiply-accumulates"
     if settings["target_rate"] is not None:
-        return f"to execute each layer for {settings['target_rate']:g} of the images"
+        rates = settings["target_rate"]
+        if isinstance(rates, list):
+            return f"to execute its gated layers for {', '.join(f'{rate:g}' for rate in rates)} of the images"
+        return f"to execute each gated layer for {rates:g} of the images"
     if settings["ponder"] is not None:
         return f"with a ponder cost of weight {settings['ponder']:g}"
     return "dense"

@@ -7,7 +7,7 @@ import os
 import torch
 from torch import nn
 
-from dyn2trt.blocks import gated_blocks
+from dyn2trt.blocks import GatedBlock, gated_blocks
 from dyn2trt.checkpoint import load_checkpoint, read_state_dict
 from dyn2trt.gates import MaskUnit
 from dyn2trt.networks.options import Value
@@ -28,7 +28,7 @@ def load_start(network: nn.Module, path: str | os.PathLike[str]) -> bool:
     """Load a checkpoint to fine-tune from, gated or dense.
 
     Of a dense checkpoint, one without any mask unit's weights, every other weight is loaded as strictly as ever, and
-    the gates are set open (`open_gates`).
+    the gates are set open (`open_gates`). Mask units of blocks that have no gate in ``network`` are left out.
 
     Returns:
         Whether the checkpoint was dense.
@@ -37,20 +37,27 @@ def load_start(network: nn.Module, path: str | os.PathLike[str]) -> bool:
         Dyn2trtError: as `dyn2trt.checkpoint.load_checkpoint`.
     """
     gated = list(gated_blocks(network))
+    blocks = ((name, module) for name, module in network.named_modules() if isinstance(module, GatedBlock))
+    without = [_mask_unit(name) for name, block in blocks if block.masker is None]
     state = read_state_dict(path)
-    if not gated or any(key.startswith(f"{name}.masker.".lstrip(".")) for name, _ in gated for key in state):
-        load_checkpoint(network, path)
+    if not gated or any(key.startswith(_mask_unit(name)) for name, _ in gated for key in state):
+        load_checkpoint(network, path, without=without)
         return False
     units = [(block, block.masker) for _, block in gated]
     try:
         for block, _ in units:
             block.masker = None
-        load_checkpoint(network, path)
+        load_checkpoint(network, path, without=without)
     finally:
         for block, unit in units:
             block.masker = unit
     open_gates(network)
     return True
+
+
+def _mask_unit(block: str) -> str:
+    """What the keys of a block's mask unit begin with."""
+    return f"{block}.masker.".lstrip(".")
 
 
 def open_gates(network: nn.Module) -> None:

@@ -1,7 +1,8 @@
 """The target rate: how often each layer of a network executes, where gates decide on layers.
 
 Veit & Belongie, "Convolutional Networks with Adaptive Inference Graphs", ECCV 2018, section 3.3: every layer's rate of
-execution over a batch is pulled to one target, so that no gate closes or opens for good and the layers share the work.
+execution over a batch is pulled to a target, so that no gate closes or opens for good and the layers share the work.
+The authors' schedules for ImageNet have one target a layer (README of their code).
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ class RateTerms:
     """The criterion's term for one batch, float64, without its weight.
 
     Attributes:
-        total: the mean over layers of the squared distance of the rate from the target.
+        total: the mean over layers of the squared distance of the rate from its target.
         rates: fraction of the images for which each layer executed, [number of layers].
         executed: fraction of the gated blocks' multiply-accumulates that the batch executed.
     """
@@ -43,21 +44,29 @@ class TargetRateCriterion:
 
     Args:
         report: of the network, of one gated block at least.
-        target: rate that every layer is to have, 0 to 1.
-        weight: of the term beside the task's loss; the authors' 2 for CIFAR-10 and 1 for ImageNet.
+        target: rate that every gated layer is to have, 0 to 1, or the rate of each, in order of execution.
+        weight: of the term beside the task's loss; the authors' 2 for CIFAR-10 and 1 for ImageNet. Theirs is beside a
+            mean over all layers, also those that they keep on; this one is over the layers that have a gate.
 
     Raises:
-        Dyn2trtError: not all of the network's gates decide on layers.
+        Dyn2trtError: not all of the network's gates decide on layers, or there are not as many targets as layers.
     """
 
-    def __init__(self, report: MacReport, target: float, weight: float = 2.0) -> None:
+    def __init__(self, report: MacReport, target: float | Sequence[float], weight: float = 2.0) -> None:
         if any(block.decides != "layer" for block in report.blocks):
             raise Dyn2trtError(
                 "train.target_rate is for gates that skip whole layers (convnet_aig, cifar_convnet_aig, or mask_unit "
                 "layer), which this network has none of, or others too; leave it out or set train.budget"
             )
+        layers = [block.name for block in report.blocks]
+        self.targets = tuple(target) if isinstance(target, Sequence) else (target,) * len(layers)
+        """Of each gated layer, in order of execution."""
+        if len(self.targets) != len(layers):
+            raise Dyn2trtError(
+                f"train.target_rate has {len(self.targets)} rates, and the network has {len(layers)} gated layers, "
+                f"{', '.join(layers)}; give one rate for each, in this order, or one number for all"
+            )
         self.report = report
-        self.target = target
         self.weight = weight
 
     def __call__(self, decisions: Sequence[Decision], progress: float) -> RateTerms:
@@ -66,4 +75,4 @@ class TargetRateCriterion:
         rates = mean_with_local_gradient(rates)
         blocks = mean_with_local_gradient(executed_fractions(self.report, decisions).detach())
         executed = executed_fraction(self.report, blocks)
-        return RateTerms((rates - self.target).square().mean(), rates, executed)
+        return RateTerms((rates - rates.new_tensor(self.targets)).square().mean(), rates, executed)

@@ -1,0 +1,33 @@
+"""Blocks of a gated network that are to have no gate."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from dyn2trt.blocks import GatedBlock
+from dyn2trt.errors import Dyn2trtError
+from dyn2trt.networks.options import nearest
+
+NO_BLOCK = "none"
+"""In place of module paths: every block keeps its gate."""
+
+
+def ungate(network: nn.Module, paths: str) -> None:
+    """Take the mask units of some blocks away, so that these are ordinary dense blocks.
+
+    The authors of ConvNet-AIG do so with the first, the last and the downsampling layers (README of their code, "Target
+    Rate schedules"); what runs always keeps images from being given up.
+
+    Args:
+        paths: module paths of the blocks, separated by spaces, such as ``layer2.0 layer3.0``; or ``none``.
+
+    Raises:
+        Dyn2trtError: a path that is no block of the network.
+    """
+    blocks = {name: module for name, module in network.named_modules() if isinstance(module, GatedBlock)}
+    for path in [] if paths == NO_BLOCK else paths.split():
+        if path not in blocks:
+            raise Dyn2trtError(
+                f"ungated names {path!r}, which is no block{nearest(path, blocks)}; the blocks are {', '.join(blocks)}"
+            )
+        blocks[path].masker = None
