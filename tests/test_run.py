@@ -61,6 +61,12 @@ def test_a_run_leaves_every_artefact(finished: Path) -> None:
     assert "cifar_resnet" in (finished / "run" / "report.html").read_text()
 
 
+@pytest.mark.skipif(recipe_stages.why_no_engine() is None, reason="this machine can build and run an engine")
+def test_the_report_says_why_there_is_no_engine(finished: Path) -> None:
+    why = recipe_stages.why_no_engine()
+    assert f"- **comparison with tensorrt**: {why}" in (finished / "run" / "report.md").read_text()
+
+
 def test_a_second_run_does_nothing(finished: Path) -> None:
     again = states(finished)
     assert again.pop("build") == "not run"

@@ -162,6 +162,7 @@ class _Phases:
 def _compare(recipe: Recipe, folder: RunFolder, engine: bool, progress: Tell) -> None:
     from dataclasses import replace
 
+    from dyn2trt.compare.backends import TENSORRT
     from dyn2trt.compare.comparison import compare_model
     from dyn2trt.compare.options import from_recipe
     from dyn2trt.compare.saved import save_activity
@@ -169,6 +170,10 @@ def _compare(recipe: Recipe, folder: RunFolder, engine: bool, progress: Tell) ->
 
     options = replace(from_recipe(recipe, folder.model), plan=folder.plan if engine else None)
     comparison, evidence = compare_model(options, progress)
+    if not engine:  # what stands in the way is the machine; that no plan was given only follows
+        why = why_no_engine()
+        told = [replace(b, not_run=why) if b.name == TENSORRT else b for b in comparison.backends]
+        comparison = replace(comparison, backends=tuple(told))
     save_activity(evidence, folder.activity, mean=options.mean, std=options.std)
     write_text(folder.comparison, comparison.to_json() + "\n")
 

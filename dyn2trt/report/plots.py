@@ -177,7 +177,7 @@ def _draw_layers(axes: Any, executed: Sequence[int], layers: int) -> None:
 def _draw_coefficients(axes: Any, found: Sequence[Spread], narrow: bool) -> None:
     places = range(len(found))
     widths = [s.high - s.low for s in found]
-    axes.barh(places, widths, left=[s.low for s in found], height=0.62, color=INKS["blobs"], label="5 to 95 %")
+    axes.barh(places, widths, left=[s.low for s in found], height=0.62, color=INKS["blobs"], label="5 to 95 %, median in white")
     axes.plot(
         [s.median for s in found],
         places,
