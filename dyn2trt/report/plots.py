@@ -177,7 +177,8 @@ def _draw_layers(axes: Any, executed: Sequence[int], layers: int) -> None:
 def _draw_coefficients(axes: Any, found: Sequence[Spread], narrow: bool) -> None:
     places = range(len(found))
     widths = [s.high - s.low for s in found]
-    axes.barh(places, widths, left=[s.low for s in found], height=0.62, color=INKS["blobs"], label="5 to 95 %, median in white")
+    bars = {"left": [s.low for s in found], "height": 0.62, "color": INKS["blobs"]}
+    axes.barh(places, widths, **bars, label="5 to 95 %, a gap at the median")
     axes.plot(
         [s.median for s in found],
         places,
