@@ -329,6 +329,15 @@ def test_the_command_line_trains_and_says_where_the_weights_are(tmp_path: Path) 
     assert "# best.pth" in (tmp_path / "out" / "card.md").read_text()
 
 
+def test_a_card_has_the_commands_of_the_training_that_it_starts_from(tmp_path: Path) -> None:
+    train(tmp_path, "epochs=1", output="first", command="the first")
+    assert "the last of" not in (tmp_path / "first" / "card.md").read_text()
+    train(tmp_path, "epochs=1", f"start={tmp_path / 'first' / 'last.pth'}", output="second", command="the second")
+    card = (tmp_path / "second" / "card.md").read_text()
+    assert "```sh\nthe first\nthe second\n```" in card
+    assert "the last of 2 trainings" in card
+
+
 def test_a_network_without_gates_is_told_of_without_them(tmp_path: Path) -> None:
     text = RECIPE.replace("cifar_resnet", "dy_cifar_resnet").replace("budget = 0.4\n", "")
     (tmp_path / "kernels.toml").write_text(text)
