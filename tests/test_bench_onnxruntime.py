@@ -33,7 +33,7 @@ from dyn2trt.bench.summary import print_summary
 from dyn2trt.cli.bench import bench
 from dyn2trt.errors import Dyn2trtError
 from dyn2trt.export.metadata import Block
-from dyn2trt.export.surgery import dense_twin, inline_composites
+from dyn2trt.export.surgery import dense_twin, inline_composites, with_decision_outputs
 from dyn2trt.files import sha256, write_text
 from dyn2trt.ops.bodies import attach_bodies
 from dyn2trt.recipe import Recipe
@@ -73,6 +73,15 @@ def test_the_three_graphs_are_the_network_its_dense_twin_and_the_overruled_one(
     assert close(sessions["dense"].run({"x": x})["out1"], handmade.reference(x, dense=True)["out1"])
     own = {f"forced{i}": to_logits(gated[f"logits{i}"] >= 0) for i in range(3)}
     assert close(sessions["forced"].run({"x": x, **own})["out1"], gated["out1"])
+
+
+def test_decisions_that_a_file_gives_are_not_timed(model: onnx.ModelProto) -> None:
+    given = with_decision_outputs(model)
+    assert len(given.graph.output) == 5
+    for role, graph in graphs_of(given).items():
+        without = graphs_of(model)[role]
+        assert [output.name for output in graph.graph.output] == [output.name for output in without.graph.output]
+        assert len(graph.graph.node) == len(without.graph.node)
 
 
 @settings(deadline=None, max_examples=40)

@@ -13,7 +13,7 @@ from dyn2trt.build import BuildOptions, build_engine, read_passport
 from dyn2trt.build.dense_check import describe_blocks
 from dyn2trt.export import export_network
 from dyn2trt.export.metadata import ExportMetadata, read_metadata
-from dyn2trt.export.surgery import static_twin, with_coefficient_outputs
+from dyn2trt.export.surgery import static_twin, with_decision_outputs
 
 pytestmark = [pytest.mark.tensorrt, pytest.mark.usefixtures("tensorrt_on_cpu")]
 
@@ -61,7 +61,7 @@ def test_a_dynamic_batch_and_what_is_derived_from_it(tmp_path: Path, case: str, 
     model = onnx.load(tmp_path / "model.onnx")
     passport = build(model, tmp_path, **shapes)
     assert passport.inputs["x"].shape == (-1, *chw)
-    tapped = build(with_coefficient_outputs(model), tmp_path, **shapes)
+    tapped = build(with_decision_outputs(model), tmp_path, **shapes)
     assert list(tapped.outputs) == ["out0", *(predictor.coefficients for predictor in metadata.kernels)]
     twin = static_twin(model)
     built = build(twin, tmp_path, **shapes)

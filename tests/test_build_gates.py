@@ -12,7 +12,7 @@ import torch
 from dyn2trt.build import BuildOptions, build_engine
 from dyn2trt.contract import DOMAIN
 from dyn2trt.export import export_network
-from dyn2trt.export.surgery import dense_twin, inline_composites, with_mask_outputs
+from dyn2trt.export.surgery import dense_twin, inline_composites, with_decision_outputs
 from dyn2trt.networks.zoo import build_network
 
 pytestmark = [pytest.mark.tensorrt, pytest.mark.usefixtures("host_plugins")]
@@ -38,9 +38,10 @@ def test_every_gated_block_is_a_plugin(tmp_path: Path, case: str, batch: int, pr
     model = onnx.load(tmp_path / "model.onnx")
     blocks = tuple(block.name for block in metadata.blocks)
     assert blocks
+    decided = with_decision_outputs(model)
     variants = [(model, blocks)]
     if name.startswith("cifar"):
-        variants += [(with_mask_outputs(model), blocks), (inline_composites(model), blocks), (dense_twin(model), ())]
+        variants += [(decided, blocks), (inline_composites(model), blocks), (dense_twin(model), ())]
     for variant, expected in variants:
         onnx.save(variant, tmp_path / "model.onnx")
         quick = BuildOptions(optimization_level=0)
@@ -48,3 +49,7 @@ def test_every_gated_block_is_a_plugin(tmp_path: Path, case: str, batch: int, pr
         assert passport.precision == precision
         assert passport.gated_blocks.as_plugins == passport.gated_blocks.expected == expected
         assert passport.layers.plugin == sum(node.domain == DOMAIN for node in variant.graph.node)
+        assert list(passport.outputs) == [output.name for output in variant.graph.output]
+        if variant is decided:
+            masks = [border.dtype for name, border in passport.outputs.items() if name.startswith("mask")]
+            assert masks == ["bool"] * len(blocks)

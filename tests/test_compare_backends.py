@@ -9,6 +9,7 @@ import numpy as np
 import onnx
 import pytest
 from compare_models import CHECKPOINT, GATE_BIAS, INPUTS, damaged, export_official, result_of
+from dynamic_models import export_dynamic
 from polygraphy.backend.base import BaseRunner
 from polygraphy.backend.onnxrt import OnnxrtRunner
 
@@ -17,6 +18,7 @@ from dyn2trt.compare import comparison as module
 from dyn2trt.compare.backends import Feed, NotRun
 from dyn2trt.compare.comparison import CompareOptions, compare_model
 from dyn2trt.compare.result import Comparison
+from dyn2trt.compare.table import describe
 from dyn2trt.errors import Dyn2trtError
 
 
@@ -37,14 +39,16 @@ class AsDeployed:
         return OnnxrtRunner(session, name=self.name)
 
 
-def compare_deployed(model: Path, monkeypatch: pytest.MonkeyPatch) -> Comparison:
+def compare_deployed(
+    model: Path, monkeypatch: pytest.MonkeyPatch, checkpoint: Path | None = CHECKPOINT, images: str = str(INPUTS)
+) -> Comparison:
     monkeypatch.setattr(module, "OnnxRuntimeBackend", lambda model, *_: AsDeployed(model))
-    options = CompareOptions(model, ("torch", "onnxruntime"), checkpoint=CHECKPOINT, images=str(INPUTS), bisect=True)
+    options = CompareOptions(model, ("torch", "onnxruntime"), checkpoint=checkpoint, images=images, bisect=True)
     return compare_model(options)[0]
 
 
 def test_masks_alone_are_compared(monkeypatch: pytest.MonkeyPatch) -> None:
-    comparison = compare_deployed(export_official(with_masks=True), monkeypatch)
+    comparison = compare_deployed(export_official(with_decisions=True), monkeypatch)
     result = result_of(comparison)
     assert comparison.passed, comparison.to_json()
     assert [gate.statistics.logit_error for gate in result.gates] == [None] * 3
@@ -54,7 +58,7 @@ def test_masks_alone_are_compared(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_masks_alone_betray_a_shifted_gate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    sound = export_official(with_masks=True)
+    sound = export_official(with_decisions=True)
     model = damaged(sound, tmp_path / "gate.onnx", GATE_BIAS, lambda bias: bias + 0.05)
     comparison = compare_deployed(model, monkeypatch)
     (cause,) = result_of(comparison).causes
@@ -62,13 +66,45 @@ def test_masks_alone_betray_a_shifted_gate(tmp_path: Path, monkeypatch: pytest.M
     assert "the gate of layer2.0 flips" in cause.message
     assert not result_of(comparison).outputs[0].judged
     assert not comparison.passed
+    divergence = result_of(comparison).divergence
+    assert divergence is not None
+    assert (divergence.where, divergence.block) == ("decision", "layer2.0")
+    assert describe(divergence).startswith("what it decides by itself is right up to layer2.0, which is off by 0.")
 
 
-def test_outputs_alone_say_that_decisions_are_not_known(monkeypatch: pytest.MonkeyPatch) -> None:
-    comparison = compare_deployed(export_official(), monkeypatch)
+def test_coefficients_of_a_plan_are_compared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sound = export_dynamic("dy_cifar_resnet", with_decisions=True)
+    result = result_of(compare_deployed(sound, monkeypatch, None, "noise:3"))
+    assert result.passed
+    assert [coefficients.passed for coefficients in result.coefficients] == [True] * 3
+    assert result.notes == ("not run with its blocks made visible: only the plan is there",)
+    assert result.divergence is None
+
+    (bias,) = [
+        tensor.name
+        for tensor in onnx.load(sound).graph.initializer
+        if tensor.name.startswith("layer2.0.predictor.linear") and tensor.name.endswith(".bias")
+    ]
+    model = damaged(sound, tmp_path / "predictor.onnx", bias, lambda values: values + 0.1)
+    result = result_of(compare_deployed(model, monkeypatch, None, "noise:3"))
+    assert [cause.kind for cause in result.causes] == ["kernels"]
+    assert result.divergence is not None
+    assert (result.divergence.where, result.divergence.block) == ("decision", "layer2.0.predictor")
+    assert result.divergence.input_error < result.divergence.tolerance < result.divergence.error
+
+
+@pytest.mark.parametrize(("name", "lacking"), [("cifar_resnet", "masks"), ("dy_cifar_resnet", "coefficients")])
+def test_outputs_alone_say_what_of_its_decisions_is_not_known(
+    name: str, lacking: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gated = name == "cifar_resnet"
+    arguments = (CHECKPOINT, str(INPUTS)) if gated else (None, "noise:3")
+    comparison = compare_deployed(export_official() if gated else export_dynamic(name), monkeypatch, *arguments)
     assert comparison.passed
-    assert any("export with --with-masks" in note for note in result_of(comparison).notes)
-    assert result_of(comparison).gates == ()
+    result = result_of(comparison)
+    told = f"it gives no {lacking}; dyn2trt export --with-decisions writes a file, and dyn2trt build a plan"
+    assert any(told in note for note in result.notes)
+    assert (result.gates, result.coefficients, result.divergence) == ((), (), None)
 
 
 @pytest.mark.tensorrt

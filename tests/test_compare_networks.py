@@ -44,7 +44,7 @@ def test_a_sound_model_passes_everywhere(ops: str) -> None:
 
 
 def test_masks_in_the_file_change_nothing() -> None:
-    comparison, _ = compare_model(options_for(export_official(with_masks=True)))
+    comparison, _ = compare_model(options_for(export_official(with_decisions=True)))
     assert comparison.passed, comparison.to_json()
 
 

@@ -66,7 +66,7 @@ def test_official_outputs_and_masks_come_out_of_onnx_runtime(tmp_path: Path, nam
     path = tmp_path / "model.onnx"
     case = load_official(name)
     export_network(
-        case.network, input_shape=(1, 3, *SIZES[name]), path=path, ops=ops, dynamic_batch=True, with_masks=True
+        case.network, input_shape=(1, 3, *SIZES[name]), path=path, ops=ops, dynamic_batch=True, with_decisions=True
     )
     got = run(path, case.x.numpy())
     outputs, masks = range(len(case.outputs)), range(len(case.masks))
@@ -186,7 +186,7 @@ def test_a_dynamic_size_serves_other_sizes(tmp_path: Path, size: int) -> None:
     torch.manual_seed(0)
     network, path = build_network("hourglass", {"stacks": 1, "features": 16}).eval(), tmp_path / "model.onnx"
     metadata = export_network(
-        network, input_shape=(1, 3, size, size), path=path, dynamic_batch=True, dynamic_size=True, with_masks=True
+        network, input_shape=(1, 3, size, size), path=path, dynamic_batch=True, dynamic_size=True, with_decisions=True
     )
     assert metadata.dynamic_axes == (0, 2, 3)
     assert metadata.size_multiple == 64
@@ -213,7 +213,7 @@ def test_the_same_network_gives_the_same_bytes_without_local_paths(tmp_path: Pat
     script = (
         "import sys, torch; from dyn2trt.export import export_network; from dyn2trt.networks.zoo import build_network\n"
         "torch.manual_seed(0); network = build_network('cifar_resnet', {'depth': 8}).eval()\n"
-        "export_network(network, input_shape=(1, 3, 32, 32), path=sys.argv[1], dynamic_batch=True, with_masks=True)"
+        "export_network(network, input_shape=(1, 3, 32, 32), path=sys.argv[1], dynamic_batch=True, with_decisions=True)"
     )
     paths = [tmp_path / "here.onnx", tmp_path / "there.onnx"]
     environment = {**os.environ, "PYTHONHASHSEED": "1"}
@@ -221,7 +221,7 @@ def test_the_same_network_gives_the_same_bytes_without_local_paths(tmp_path: Pat
     with torch.random.fork_rng():
         torch.manual_seed(0)
         network = build_network("cifar_resnet", {"depth": 8}).eval()
-    export_network(network, input_shape=(1, 3, 32, 32), path=paths[0], dynamic_batch=True, with_masks=True)
+    export_network(network, input_shape=(1, 3, 32, 32), path=paths[0], dynamic_batch=True, with_decisions=True)
     here, there = (path.read_bytes() for path in paths)
     assert here == there
     assert str(Path(__file__).parents[1]).encode() not in here
@@ -244,7 +244,7 @@ class Twisted(nn.Module):
 def test_a_network_of_the_users_own_may_be_twisted(tmp_path: Path) -> None:
     torch.manual_seed(0)
     network, path = Twisted().eval(), tmp_path / "model.onnx"
-    metadata = export_network(network, input_shape=(1, 3, 9, 7), path=path, with_masks=True)
+    metadata = export_network(network, input_shape=(1, 3, 9, 7), path=path, with_decisions=True)
     assert [b.name for b in metadata.blocks] == ["block", "block_2"]
     assert metadata.outputs == ("out0", "out1", "out2")
     x = np.random.default_rng(0).normal(size=(1, 3, 9, 7)).astype(np.float32)
@@ -284,7 +284,7 @@ class Branching(nn.Module):
         (lambda: official("cifar_resnet8"), {"input_shape": (1, 4, 32, 32)}, r"refuses an input of 1x4x32x32"),
         (lambda: official("cifar_resnet8"), {"input_shape": (1, 3, 32)}, r"an input shape is \[N, C, H, W\]"),
         (lambda: official("cifar_resnet8"), {"precision": "fp8"}, r"precision is one of fp32, fp16, bf16, not 'fp8'"),
-        (lambda: official("cifar_resnet8"), {"ops": "dense", "with_masks": True}, r"no masks to give"),
+        (lambda: official("cifar_resnet8"), {"ops": "dense", "with_decisions": True}, r"no decisions to give"),
         (lambda: nn.Conv2d(3, 3, 1), {}, r"Conv2d has no gated block"),
         (Branching, {}, r"control flow must not depend on the values"),
     ],

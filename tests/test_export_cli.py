@@ -161,7 +161,7 @@ def test_a_bad_checkpoint_writes_nothing(tmp_path: Path, monkeypatch: pytest.Mon
         ((*SMALL, "--input-shape", "1x1x32x32"), "takes images of 3 channels"),
         (("--network", "hourglass", "--input-shape", "1x3x200x200"), "multiples of 64, not 200x200"),
         ((*SMALL, "--precision", "int8"), "export.precision: input should be 'fp32', 'fp16' or 'bf16', not 'int8'"),
-        ((*SMALL, "--ops", "dense", "--with-masks"), "the dense network has no gates"),
+        ((*SMALL, "--ops", "dense", "--with-decisions"), "the dense network decides nothing"),
         ((RECIPES / "cifar_resnet32.toml", *SMALL), "give a recipe or --network, not both"),
     ],
 )

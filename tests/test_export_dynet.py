@@ -22,7 +22,7 @@ from dyn2trt.blocks.precision import to_precision
 from dyn2trt.errors import Dyn2trtError
 from dyn2trt.export import export_network
 from dyn2trt.export.metadata import parse_metadata, read_metadata
-from dyn2trt.export.surgery import dense_twin, static_twin, with_coefficient_outputs
+from dyn2trt.export.surgery import dense_twin, static_twin, with_decision_outputs, without_decision_outputs
 
 
 def run(model: Path | onnx.ModelProto, x: Tensor) -> dict[str, np.ndarray]:
@@ -72,7 +72,7 @@ def test_one_file_serves_every_batch(tmp_path: Path, case: str) -> None:
         assert (convolution.groups, convolution.kernels) == (module.groups, module.kernels)
     assert 0 < sum(predictor.macs_generation for predictor in metadata.kernels) == metadata.macs_generation
     assert metadata.macs_generation < metadata.macs_ungated
-    tapped = with_coefficient_outputs(model)
+    tapped = with_decision_outputs(model)
     onnx.checker.check_model(tapped, full_check=True)
     for n in (1, 3):
         x = noise(n, shape)
@@ -206,7 +206,7 @@ def test_kernels_and_gates_in_one_network_of_the_users_own(tmp_path: Path, dynam
         wanted = network(x)
     model = onnx.load(path)
     assert [output.name for output in model.graph.output] == ["out0", "out1"]
-    for got in (run(model, x), run(with_coefficient_outputs(model), x)):
+    for got in (run(model, x), run(with_decision_outputs(model), x)):
         assert error(got["out0"], wanted[0].numpy()) <= 1e-5
         assert error(got["out1"], wanted[1].numpy()) <= 1e-5
     dense = dense_twin(model)
@@ -222,7 +222,7 @@ def test_the_static_twin_is_the_network_with_one_set_of_kernels(tmp_path: Path, 
     network, shape = build_dynet(case)
     path = tmp_path / "model.onnx"
     metadata = export_network(network, input_shape=(2, *shape), path=path, dynamic_batch=dynamic_batch)
-    model = with_coefficient_outputs(onnx.load(path))
+    model = with_decision_outputs(onnx.load(path))
     same = noise(1, shape).expand(2, *shape).contiguous()
     got = run(model, same)
     twin = static_twin(model, [got[predictor.coefficients][0] for predictor in metadata.kernels])
@@ -268,9 +268,24 @@ def test_coefficients_of_no_predictor_are_refused(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-def test_masks_of_a_network_without_gates_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(Dyn2trtError, match="Odd has no gates, so it has no masks to give"):
-        export_network(Odd().eval(), input_shape=(1, 3, 16, 16), path=tmp_path / "model.onnx", with_masks=True)
+def test_decisions_of_a_file_are_what_it_was_exported_with(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    network, path = Twice().eval(), tmp_path / "model.onnx"
+    shown = {"composite": ["mask0", "coefficients0", "coefficients1"], "dense": ["coefficients0", "coefficients1"]}
+    for ops, decisions in shown.items():
+        arguments: dict[str, Any] = {"input_shape": (2, 3, 9, 7), "path": path, "ops": ops}
+        metadata = export_network(network, with_decisions=True, **arguments)
+        assert [*metadata.masks, *metadata.coefficients] == list(metadata.decisions) == decisions
+        given = onnx.load(path)
+        assert [output.name for output in given.graph.output] == ["out0", "out1", *decisions]
+        taken_back = without_decision_outputs(given)
+        export_network(network, **arguments)
+        plain = onnx.load(path)
+        assert [(n.op_type, n.name) for n in taken_back.graph.node] == [(n.op_type, n.name) for n in plain.graph.node]
+        assert read_metadata(taken_back) == read_metadata(plain)
+        x = noise(2, (3, 9, 7))
+        assert np.array_equal(run(taken_back, x)["out0"], run(plain, x)["out0"])
+    assert read_metadata(static_twin(given)).decisions == ()
 
 
 def test_the_same_network_gives_the_same_bytes(tmp_path: Path) -> None:

@@ -22,8 +22,8 @@ from dyn2trt.export.metadata import Precision, read_metadata
 from dyn2trt.export.surgery import (
     dense_twin,
     inline_composites,
+    with_decision_outputs,
     with_forced_masks,
-    with_mask_outputs,
     with_overruled_gates,
 )
 from dyn2trt.gates import LayerMaskUnit, forced_masks, record_decisions
@@ -126,7 +126,7 @@ def test_masks_are_those_of_torch(tmp_path: Path, name: str) -> None:
     network, x, path = exported(tmp_path, name, 4)
     with record_decisions(network) as decisions:
         network(x)
-    masks = run(with_mask_outputs(onnx.load(path)), x=x.numpy())
+    masks = run(with_decision_outputs(onnx.load(path)), x=x.numpy())
     stages: dict[str, list[np.ndarray]] = {}
     for i, d in enumerate(decisions):
         assert (masks[f"mask{i}"] == d.mask.bool().numpy()).all(), d.block

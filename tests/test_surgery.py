@@ -14,9 +14,9 @@ from dyn2trt.export.metadata import read_metadata
 from dyn2trt.export.surgery import (
     dense_twin,
     inline_composites,
+    with_decision_outputs,
     with_forced_masks,
     with_logit_outputs,
-    with_mask_outputs,
 )
 
 
@@ -50,7 +50,7 @@ def gated(model: onnx.ModelProto) -> list[onnx.NodeProto]:
 def test_masks_and_logits_become_outputs_in_execution_order(handmade: Handmade, model: onnx.ModelProto) -> None:
     x = noise()
     wanted = handmade.reference(x)
-    got = run(with_mask_outputs(with_logit_outputs(model)), {"x": x})
+    got = run(with_decision_outputs(with_logit_outputs(model)), {"x": x})
     assert list(got) == ["out0", "out1", "logits0", "logits1", "logits2", "mask0", "mask1", "mask2"]
     for i in range(3):
         assert close(got[f"logits{i}"], wanted[f"logits{i}"])
@@ -61,7 +61,7 @@ def test_masks_and_logits_become_outputs_in_execution_order(handmade: Handmade, 
 
 
 def test_asking_for_masks_twice_adds_them_once(model: onnx.ModelProto) -> None:
-    twice = with_mask_outputs(with_mask_outputs(model))
+    twice = with_decision_outputs(with_decision_outputs(model))
     assert [o.name for o in twice.graph.output] == ["out0", "out1", "mask0", "mask1", "mask2"]
     assert read_metadata(twice).masks == ("mask0", "mask1", "mask2")
 
@@ -82,7 +82,7 @@ def test_forced_masks_replace_the_gates(handmade: Handmade, model: onnx.ModelPro
 
 
 def test_forced_masks_keep_mask_outputs_and_drop_logit_outputs(model: onnx.ModelProto) -> None:
-    forced = with_forced_masks(with_mask_outputs(with_logit_outputs(model)))
+    forced = with_forced_masks(with_decision_outputs(with_logit_outputs(model)))
     assert [o.name for o in forced.graph.output] == ["out0", "out1", "mask0", "mask1", "mask2"]
     logits = {f"logits{i}": noise(i, (SHAPE[0], 1, *b.grid)) for i, b in enumerate(METADATA.blocks)}
     got = run(forced, {"x": noise(), **logits})
@@ -110,7 +110,7 @@ def test_dense_twin_is_the_ungated_network_in_standard_ops(
     assert metadata.macs_ungated == METADATA.macs_gated + METADATA.macs_ungated
 
 
-@pytest.mark.parametrize("dress", [with_mask_outputs, with_logit_outputs, with_forced_masks])
+@pytest.mark.parametrize("dress", [with_decision_outputs, with_logit_outputs, with_forced_masks])
 def test_dense_twin_drops_what_belongs_to_gates(model: onnx.ModelProto, dress) -> None:
     twin = dense_twin(dress(model))
     assert [i.name for i in twin.graph.input] == ["x"]
@@ -130,14 +130,14 @@ def test_inlined_composites_are_primitives_named_after_their_block(handmade: Han
         assert attributes["plugin_version"] == b"1"
     assert not {f.name for f in inlined.functions} & {b.op for b in METADATA.blocks}
     assert read_metadata(inlined).ops == "primitive"
-    got, wanted = run(with_mask_outputs(inlined), {"x": x}), handmade.reference(x)
+    got, wanted = run(with_decision_outputs(inlined), {"x": x}), handmade.reference(x)
     assert close(got["out1"], wanted["out1"])
     assert np.array_equal(got["mask2"], wanted["logits2"] >= 0)
 
 
 def test_a_surgery_leaves_its_argument_as_it_was(model: onnx.ModelProto) -> None:
     before = model.SerializeToString(deterministic=True)
-    for surgery in (with_mask_outputs, with_logit_outputs, with_forced_masks, dense_twin, inline_composites):
+    for surgery in (with_decision_outputs, with_logit_outputs, with_forced_masks, dense_twin, inline_composites):
         first, second = surgery(model), surgery(model)
         assert first.SerializeToString(deterministic=True) == second.SerializeToString(deterministic=True)
     assert model.SerializeToString(deterministic=True) == before
@@ -154,4 +154,4 @@ def test_a_graph_changed_after_export_is_refused(handmade: Handmade) -> None:
     model = handmade.proto()
     del model.graph.node[-2]
     with pytest.raises(Dyn2trtError, match=r"metadata names gate logits2 of block stage\.2"):
-        with_mask_outputs(model)
+        with_decision_outputs(model)

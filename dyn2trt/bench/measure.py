@@ -22,10 +22,11 @@ from dyn2trt.bench.onnxruntime_session import OnnxRuntimeSession
 from dyn2trt.bench.options import BenchOptions
 from dyn2trt.bench.per_block import time_blocks
 from dyn2trt.bench.record import BlockTiming, Memory, Model, NotRun, Record, Settings
+from dyn2trt.build.passport import read_passport
 from dyn2trt.errors import Dyn2trtError, MissingDependency
 from dyn2trt.export.dynamic import dynamic_parts
 from dyn2trt.export.metadata import INPUT, MASK_PREFIX, ExportMetadata, load_model, read_metadata
-from dyn2trt.export.surgery import dense_twin, static_twin, with_coefficient_outputs, with_mask_outputs
+from dyn2trt.export.surgery import dense_twin, static_twin, with_decision_outputs, without_decision_outputs
 from dyn2trt.export.surgery.overruled import with_overruled_gates
 from dyn2trt.files import sha256
 
@@ -44,10 +45,14 @@ class Measurement:
 def graphs_of(model: onnx.ModelProto) -> dict[str, onnx.ModelProto]:
     """The graphs that a benchmark runs, by role: the model and the twins that what is dynamic in it calls for.
 
+    Decisions that the file gives as outputs are left out, so that no time holds what writing them costs.
+
     Raises:
         Dyn2trtError: the model was not exported by dyn2trt, or nothing in it is dynamic.
     """
     metadata = read_metadata(model)
+    if metadata.decisions:
+        model = without_decision_outputs(model)
     graphs = {OWN: model}
     if metadata.blocks:
         graphs |= {DENSE: dense_twin(model), FORCED: with_overruled_gates(model)}
@@ -94,6 +99,8 @@ def measure(
         for role in graphs:
             if role != FORCED and (why := backend.why_not(role)):
                 raise Dyn2trtError(f"no comparison without every network: {why}")
+        if options.backend == "tensorrt":
+            not_run.extend(_timed_decisions(metadata, dict(options.plans)[OWN]))
         sizes, not_served = served_batches(metadata, options)
         not_run.extend(not_served)
         grids = [(int(mask.shape[2]), int(mask.shape[3])) for mask in masks] or [b.grid for b in metadata.blocks]
@@ -140,6 +147,19 @@ def measure(
     return Measurement(record, tuple(masks), tuple(coefficients))
 
 
+def _timed_decisions(metadata: ExportMetadata, plan: Path) -> list[NotRun]:
+    """What the user should know of a plan of the network itself that gives its decisions as outputs."""
+    decisions = {f"{MASK_PREFIX}{i}" for i in range(len(metadata.blocks))} | {p.coefficients for p in metadata.kernels}
+    given = [name for name in read_passport(plan).outputs if name in decisions]
+    if not given:
+        return []
+    why = (
+        f"{plan} gives {given[0]}{', ...' * (len(given) > 1)} too, and its times hold what that costs; leave --plan "
+        "out, or give the plan of a file that was exported without --with-decisions"
+    )
+    return [NotRun("the plan without decisions among its outputs", why)]
+
+
 def _decisions(
     model: onnx.ModelProto,
     metadata: ExportMetadata,
@@ -151,7 +171,7 @@ def _decisions(
     gates = [f"{MASK_PREFIX}{i}" for i in range(len(metadata.blocks))]
     predictors = [predictor.coefficients for predictor in metadata.kernels]
     try:
-        session = OnnxRuntimeSession(with_coefficient_outputs(with_mask_outputs(model)), threads)
+        session = OnnxRuntimeSession(with_decision_outputs(model), threads)
     except MissingDependency as reason:
         not_run.append(NotRun("what the model decides on the images", str(reason)))
         return [], []

@@ -46,9 +46,13 @@ def export(
     dynamic_size: Annotated[
         bool | None, typer.Option("--dynamic-size/--static-size", help="Any height and width.", show_default=False)
     ] = None,
-    with_masks: Annotated[
+    with_decisions: Annotated[
         bool | None,
-        typer.Option("--with-masks/--without-masks", help="Each gate's mask as an output.", show_default=False),
+        typer.Option(
+            "--with-decisions/--without-decisions",
+            help="Each gate's mask, and the coefficients of dynamic kernels, as outputs: an engine then shows them.",
+            show_default=False,
+        ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the file's metadata as JSON on stdout.")] = False,
 ) -> None:
@@ -66,7 +70,7 @@ def export(
             "ops": ops,
             "dynamic_batch": dynamic_batch,
             "dynamic_size": dynamic_size,
-            "with_masks": with_masks,
+            "with_decisions": with_decisions,
         },
     }
     console = Console(stderr=True)

@@ -13,9 +13,10 @@ import numpy as np
 
 from dyn2trt.compare import runs
 from dyn2trt.compare.backends import Backend, Feed
+from dyn2trt.compare.coefficients import CoefficientResult
 from dyn2trt.compare.metrics import relative_error
 from dyn2trt.compare.names import block_input, block_output
-from dyn2trt.compare.result import Divergence
+from dyn2trt.compare.result import Divergence, GateResult
 from dyn2trt.compare.tolerances import LOW_PRECISION_FACTOR
 from dyn2trt.compare.verdict import Allowed
 from dyn2trt.export.metadata import ExportMetadata
@@ -65,6 +66,22 @@ def first_divergence(
             return Divergence("block", block, leaving, entering, allowed_out)
         last_error = leaving
     return Divergence("nowhere", None, last_error, last_error, tolerances[-1][1] if tolerances else 0.0)
+
+
+def first_decision(gates: Sequence[GateResult], coefficients: Sequence[CoefficientResult]) -> Divergence | None:
+    """Find the first predictor, or else the first gate, that is wrong by a backend's own decisions as it is.
+
+    For a plan whose blocks cannot be made visible; None where its decisions pass, or are not known.
+    """
+    last_error = 0.0
+    for predictor in coefficients:
+        if not predictor.passed:
+            return Divergence("decision", predictor.predictor, predictor.max_abs, last_error, predictor.tolerance)
+        last_error = predictor.max_abs
+    for gate in gates:
+        if not gate.passed:
+            return Divergence("decision", gate.statistics.block, 1.0 - gate.statistics.agreement, 0.0, 0.0)
+    return None
 
 
 def _traced(backend: Backend, feed: Feed, blocks: Sequence[str]) -> runs.Iterations:

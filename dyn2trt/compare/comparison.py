@@ -24,7 +24,7 @@ from dyn2trt.compare.backends import (
     OnnxRuntimeBackend,
     TorchBackend,
 )
-from dyn2trt.compare.bisect import bisect
+from dyn2trt.compare.bisect import bisect, first_decision
 from dyn2trt.compare.coefficients import CoefficientResult, judge_coefficients
 from dyn2trt.compare.gates import GateStatistics, compare_gates
 from dyn2trt.compare.metrics import NormCompareFunc
@@ -217,15 +217,16 @@ def _judge(
 
     free_outputs = outputs(free, judged=flips == 0)
     forced_outputs = outputs(forced, judged=True) if forced else ()
-    if metadata.blocks and not free_gates:
-        notes.append("its decisions as they are are not known: the plan gives no masks; export with --with-masks")
+    coefficients = _judge_coefficients(setting, forced or free) if forced or not flips else ()
+    if missing := _not_shown(metadata, free):
+        notes.append(
+            f"what it decides by itself is not known: it gives no {missing}; dyn2trt export --with-decisions writes a "
+            "file, and dyn2trt build a plan of it, that do"
+        )
     if flips:
         counted = "1 decision" if flips == 1 else f"{flips} decisions"
         notes.append(f"{counted} flipped: the outputs as they are (in parentheses) follow from them and are not judged")
         notes += [allowed.torch_itself] if allowed.torch_itself else []
-    coefficients = _judge_coefficients(setting, forced or free)
-    if metadata.kernels and not coefficients:
-        notes.append("its coefficients are not known: a plan gives outputs alone")
     found = causes(
         free_gates=free_gates,
         forced_gates=forced_gates,
@@ -244,14 +245,30 @@ def _judge(
         notes=tuple(notes),
         causes=found,
     )
-    gated = bool(metadata.blocks)
-    if not options.bisect or (forced is None if gated else not metadata.kernels):
+    if not options.bisect or not (metadata.blocks or metadata.kernels):
         return result
+    if metadata.blocks and forced is None:
+        return replace(result, divergence=first_decision(free_gates, coefficients))
     judged = forced_outputs or free_outputs
     worst = max(judged, key=lambda output: output.error).worst_image // len(setting.feeds[0][INPUT])
     feed = setting.forced_feeds[worst]
-    divergence = bisect(setting.reference, backend, metadata, feed, allowed, setting.torch_low)
+    try:
+        divergence = bisect(setting.reference, backend, metadata, feed, allowed, setting.torch_low)
+    except NotRun as reason:
+        notes.append(f"not run with its blocks made visible: {reason}")
+        return replace(result, notes=tuple(notes), divergence=first_decision(free_gates, coefficients))
     return replace(result, divergence=divergence)
+
+
+def _not_shown(metadata: ExportMetadata, free: Iterations) -> str:
+    """What a candidate's results lack of its decisions, in words; empty where they are all there."""
+    given = set().union(*free)
+    lacking = {
+        "masks": not given >= {f"{MASK}{i}" for i in range(len(metadata.blocks))}
+        and not given >= {f"{LOGITS}{i}" for i in range(len(metadata.blocks))},
+        "coefficients": not given >= {predictor.coefficients for predictor in metadata.kernels},
+    }
+    return " and no ".join(what for what, lacks in lacking.items() if lacks)
 
 
 def _gate_statistics(setting: _Setting, candidate: Iterations) -> list[GateStatistics]:

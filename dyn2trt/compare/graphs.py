@@ -8,10 +8,10 @@ from dataclasses import replace
 import onnx
 import onnx_ir as ir
 
-from dyn2trt.compare.names import MASK, block_input, block_output
+from dyn2trt.compare.names import block_input, block_output
 from dyn2trt.contract import MASK_SCATTER, SCHEMAS
 from dyn2trt.errors import Dyn2trtError
-from dyn2trt.export.surgery import with_coefficient_outputs, with_logit_outputs
+from dyn2trt.export.surgery import with_decision_outputs, with_logit_outputs
 from dyn2trt.export.surgery.graph import border, close_model, gated_nodes, open_model
 from dyn2trt.export.surgery.overruled import with_overruled_gates
 
@@ -23,15 +23,16 @@ def observed(model: onnx.ModelProto, *, forced: bool = False, taps: Sequence[str
         forced: take the masks from inputs ``forced{i}`` instead; the logits stay the gates' own.
         taps: gated blocks or dynamic convolutions whose first input and output become float32 outputs too.
     """
-    model = with_coefficient_outputs(model)
+    model = with_decision_outputs(model)
     model = with_overruled_gates(model) if forced else with_logit_outputs(model)
-    return _with_block_outputs(_without_masks(model), taps) if taps else _without_masks(model)
+    model = _without_masks(model)
+    return _with_block_outputs(model, taps) if taps else model
 
 
 def _without_masks(model: onnx.ModelProto) -> onnx.ModelProto:
     """Drop mask outputs: the logits say more, and under forced masks they repeat what is fed."""
     opened, metadata = open_model(model)
-    for value in [v for v in opened.graph.outputs if (v.name or "").removeprefix(MASK).isdecimal()]:
+    for value in [value for value in opened.graph.outputs if value.name in metadata.masks]:
         opened.graph.outputs.remove(value)
     return close_model(opened, replace(metadata, masks=()))
 

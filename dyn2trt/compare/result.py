@@ -46,16 +46,20 @@ class GateResult:
 class Divergence:
     """Where a backend leaves the reference, with the reference's masks forced.
 
-    Its blocks are the gated ones or, in a network that has none, the dynamic convolutions.
+    Its blocks are the gated ones or, in a network that has none, the dynamic convolutions. Where blocks cannot be made
+    visible, nothing is forced and a plan's own decisions say up to where it is right.
     """
 
-    where: Literal["block", "before", "nowhere"]
-    """In ``block``; in the layers ``before`` it; or ``nowhere`` up to the end of the last block."""
+    where: Literal["block", "before", "decision", "nowhere"]
+    """In ``block``; in the layers ``before`` it; in or before what the gate of ``block``, or the predictor of that
+    name, makes its ``decision`` from; or ``nowhere`` up to the end of the last block."""
     block: str | None
     error: float
-    """Relative error of the block's output (of its input, where it lies before it)."""
+    """Relative error of the block's output (of its input, where it lies before it). Of a decision: the largest
+    difference of a coefficient, or the share of flipped sites."""
     input_error: float
-    """Relative error of what went in: of the block's input, or of the output of the block before."""
+    """Relative error of what went in: of the block's input, or of the output of the block before. Of a decision: the
+    error of the predictor before."""
     tolerance: float
 
 

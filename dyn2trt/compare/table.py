@@ -143,6 +143,11 @@ def describe(divergence: Divergence) -> str:
     """Say where a backend diverges, in one line."""
     if divergence.where == "nowhere":
         return f"no block diverges; what leaves the last one is off by {divergence.error:.2g}"
+    if divergence.where == "decision":
+        return (
+            f"what it decides by itself is right up to {divergence.block}, which is off by {divergence.error:.2g} "
+            f"({divergence.tolerance:.2g} allowed)"
+        )
     place = "in the layers before" if divergence.where == "before" else "in"
     return (
         f"diverges first {place} block {divergence.block}: off by {divergence.error:.2g} ({divergence.tolerance:.2g} "

@@ -21,7 +21,7 @@ from dyn2trt.export.kernels.expand import expand_kernels
 from dyn2trt.export.kernels.placeholders import put_placeholders
 from dyn2trt.export.metadata import Block, Checkpoint, ExportMetadata, Ops, Precision, read_metadata, write_metadata
 from dyn2trt.export.naming import apply_names
-from dyn2trt.export.surgery import dense_twin, inline_composites, with_mask_outputs
+from dyn2trt.export.surgery import dense_twin, inline_composites, with_decision_outputs
 from dyn2trt.export.trace import STATIC_FLOW, trace
 from dyn2trt.files import check_writable, replacing, sha256
 from dyn2trt.macs import MacReport, count_macs
@@ -38,7 +38,7 @@ def export_network(
     ops: Ops = "composite",
     dynamic_batch: bool = False,
     dynamic_size: bool = False,
-    with_masks: bool = False,
+    with_decisions: bool = False,
     name: str | None = None,
     options: Mapping[str, Value] | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
@@ -59,18 +59,21 @@ def export_network(
             alone has no gates and is always ``dense``.
         dynamic_batch: any batch size.
         dynamic_size: any height and width; multiples of ``network.size_multiple`` where it has that attribute.
-        with_masks: each gate's decision as a further output ``mask0``, ... bool [N, 1, Ho, Wo].
+        with_decisions: what the network decides as further outputs: each gate's ``mask0``, ..., bool [N, 1, Ho, Wo],
+            and the ``coefficients0``, ..., float32 [N, size], of its dynamic kernels.
         name, options, checkpoint, seed, task: for the metadata: where the network and its weights come from.
 
     Raises:
         Dyn2trtError: the network refuses the shape, cannot be traced, or has neither a gated block nor dynamic
             kernels; or the file cannot be written.
     """
-    _check_arguments(input_shape, precision, ops, with_masks)
+    _check_arguments(input_shape, precision, ops)
     check_writable(path)
     macs = _count(network, input_shape)
     if not macs.blocks:
-        ops = _without_gates(name or type(network).__name__, ops, bool(macs.kernels), with_masks)
+        ops = _without_gates(name or type(network).__name__, ops, bool(macs.kernels))
+    if with_decisions and ops == "dense" and not macs.kernels:
+        raise Dyn2trtError("the dense network decides nothing, so it has no decisions to give; leave one out")
     dynamic_axes = ((0,) if dynamic_batch else ()) + ((2, 3) if dynamic_size else ())
     size_multiple = int(getattr(network, "size_multiple", 1))
     prepared = to_precision(fold_batchnorm(network), precision)
@@ -101,7 +104,7 @@ def export_network(
         kernels=kernels,
         macs_generation=macs.macs_generation,
     )
-    model = _finish(graph, metadata, ops, with_masks)
+    model = _finish(graph, metadata, ops, with_decisions)
     check(model)
     with replacing(path) as temporary:
         temporary.write_bytes(model.SerializeToString(deterministic=True))
@@ -118,25 +121,21 @@ def check(model: onnx.ModelProto) -> None:
     onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True, data_prop=True)
 
 
-def _check_arguments(input_shape: Sequence[int], precision: str, ops: str, with_masks: bool) -> None:
+def _check_arguments(input_shape: Sequence[int], precision: str, ops: str) -> None:
     if len(input_shape) != 4 or any(not isinstance(n, int) or n < 1 for n in input_shape):
         raise Dyn2trtError(f"an input shape is [N, C, H, W], such as 1x3x256x256, not {list(input_shape)}")
     for what, value, choices in (("precision", precision, get_args(Precision)), ("ops", ops, get_args(Ops))):
         if value not in choices:
             raise Dyn2trtError(f"{what} is one of {', '.join(choices)}, not {value!r}")
-    if with_masks and ops == "dense":
-        raise Dyn2trtError("the dense network has no gates, so it has no masks to give; leave one of the two out")
 
 
-def _without_gates(name: str, ops: Ops, dynamic_kernels: bool, with_masks: bool) -> Ops:
+def _without_gates(name: str, ops: Ops, dynamic_kernels: bool) -> Ops:
     """What a network without gated blocks is written as: dense, for all its nodes are standard ops."""
     if not dynamic_kernels and ops != "dense":
         raise Dyn2trtError(
             f"{name} has no gated block and no dynamic kernels, so there is nothing dynamic about it; build it from "
             "dyn2trt.blocks with a mask unit, or export with ops 'dense'"
         )
-    if with_masks:
-        raise Dyn2trtError(f"{name} has no gates, so it has no masks to give; export it without masks")
     return "dense"
 
 
@@ -168,14 +167,12 @@ def _blocks(gates: Sequence[tuple[str, str]], macs: MacReport) -> tuple[Block, .
     )
 
 
-def _finish(graph: ir.Model, metadata: ExportMetadata, ops: Ops, with_masks: bool) -> onnx.ModelProto:
+def _finish(graph: ir.Model, metadata: ExportMetadata, ops: Ops, with_decisions: bool) -> onnx.ModelProto:
     graph.producer_name, graph.producer_version = "dyn2trt", metadata.version
     graph.graph.name = metadata.network
     model = ir.serde.serialize_model(graph)
     write_metadata(model, metadata)
-    if ops == "dense":
-        return dense_twin(model)
-    model = attach_bodies(model)
+    model = dense_twin(model) if ops == "dense" else attach_bodies(model)
     if ops == "primitive":
         model = inline_composites(model)
-    return with_mask_outputs(model) if with_masks else model
+    return with_decision_outputs(model) if with_decisions else model

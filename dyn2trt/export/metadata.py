@@ -126,9 +126,9 @@ class ExportMetadata:
     size_multiple: int
     """A dynamic height and width are multiples of this."""
     outputs: tuple[str, ...]
-    """``out0``, ...: the network's outputs, without masks."""
+    """``out0``, ...: the network's own outputs."""
     masks: tuple[str, ...]
-    """``mask0``, ... where the file was exported with masks."""
+    """``mask0``, ... where the file gives its gates' decisions as outputs too."""
     blocks: tuple[Block, ...]
     macs_gated: int
     """Multiply-accumulates of one image in the gated blocks when every site is active."""
@@ -142,7 +142,14 @@ class ExportMetadata:
     """Predictors of dynamic kernels; empty for a network without any."""
     macs_generation: int = 0
     """Multiply-accumulates of one image in predicting coefficients and making kernels; part of ``macs_ungated``."""
+    coefficients: tuple[str, ...] = ()
+    """``coefficients0``, ... where the file gives those of its dynamic kernels as outputs too."""
     format: int = FORMAT
+
+    @property
+    def decisions(self) -> tuple[str, ...]:
+        """Outputs beside the network's own: what it decided."""
+        return self.masks + self.coefficients
 
     def to_json(self, indent: int | None = None) -> str:
         """Serialise; the same metadata gives the same text."""

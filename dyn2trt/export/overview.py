@@ -112,13 +112,14 @@ def _facts(metadata: ExportMetadata) -> dict[str, str]:
     if metadata.kernels:
         making = f"{metadata.macs_generation / (macs or 1):.1%} in making kernels"
         share = f"{share} and {making}" if metadata.blocks else making
+    outputs = (metadata.outputs, metadata.masks, metadata.coefficients)
     return {
         "network": f"{metadata.network} {options}".rstrip(),
         "weights": weights,
         "precision": ", ".join([metadata.precision, *kept]),
         "ops": metadata.ops,
         "input": f"{INPUT} float32 [{', '.join(_dimensions(metadata))}]",
-        "outputs": ", ".join((*_shortened(metadata.outputs), *_shortened(metadata.masks))),
+        "outputs": ", ".join(name for names in outputs for name in _shortened(names)),
         "dynamic": describe_dynamic(metadata),
         "MACs per image": f"{_giga(macs)}, of them {share}",
     }

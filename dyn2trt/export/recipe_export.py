@@ -61,7 +61,7 @@ def export_recipe(
         ops=export.ops,
         dynamic_batch=export.dynamic_batch,
         dynamic_size=export.dynamic_size,
-        with_masks=export.with_masks,
+        with_decisions=export.with_decisions,
         name=network.name,
         options=options,
         checkpoint=network.checkpoint,

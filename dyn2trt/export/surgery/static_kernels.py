@@ -45,7 +45,13 @@ def static_twin(model: onnx.ModelProto, coefficients: Sequence[np.ndarray] | Non
             _replace(graph, convolution, _own(model, predictor, convolution, array))
     return close_model(
         opened,
-        replace(metadata, kernels=(), macs_generation=0, macs_ungated=metadata.macs_ungated - metadata.macs_generation),
+        replace(
+            metadata,
+            kernels=(),
+            coefficients=(),
+            macs_generation=0,
+            macs_ungated=metadata.macs_ungated - metadata.macs_generation,
+        ),
     )
 
 

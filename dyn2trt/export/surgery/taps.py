@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 
-from dyn2trt.export.metadata import MASK_PREFIX
+from dyn2trt.export.metadata import MASK_PREFIX, ExportMetadata
 from dyn2trt.export.surgery.graph import close_model, coefficients, constant, gates, logits_shape, open_model
 
 
@@ -25,14 +25,35 @@ def with_logit_outputs(model: onnx.ModelProto) -> onnx.ModelProto:
     return close_model(opened, metadata)
 
 
-def with_mask_outputs(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Append every gate's hard decision to the outputs: ``mask{i}``, bool [N, 1, Ho, Wo], in execution order."""
+def with_decision_outputs(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Append what the network decides to the outputs, in execution order.
+
+    ``mask{i}``, bool [N, 1, Ho, Wo], of every gate; ``coefficients{i}``, float32 [N, size], of every predictor of
+    dynamic kernels.
+
+    Raises:
+        Dyn2trtError: the model was not exported by dyn2trt, or a gate or predictor that its metadata names is not in
+            the graph.
+    """
     opened, metadata = open_model(model)
-    graph = opened.graph
+    masks = _append_masks(opened, metadata)
+    return close_model(opened, replace(metadata, masks=masks, coefficients=_append_coefficients(opened, metadata)))
+
+
+def without_decision_outputs(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Take back what `with_decision_outputs` appended, and the nodes that made the masks."""
+    opened, metadata = open_model(model)
+    for value in [value for value in opened.graph.outputs if value.name in metadata.decisions]:
+        opened.graph.outputs.remove(value)
+    return close_model(opened, replace(metadata, masks=(), coefficients=()))
+
+
+def _append_masks(model: ir.Model, metadata: ExportMetadata) -> tuple[str, ...]:
+    graph = model.graph
     present = {value.name for value in graph.outputs}
     thresholds: dict[float, ir.Value] = {}
     names = []
-    for index, gate in enumerate(gates(opened, metadata)):
+    for index, gate in enumerate(gates(model, metadata)):
         name = f"{MASK_PREFIX}{index}"
         names.append(name)
         if name in present:
@@ -40,7 +61,7 @@ def with_mask_outputs(model: onnx.ModelProto) -> onnx.ModelProto:
         if gate.threshold not in thresholds:
             thresholds[gate.threshold] = constant(f"threshold_{len(thresholds)}", np.array(gate.threshold, np.float32))
             graph.initializers.add(thresholds[gate.threshold])
-        mask = ir.Value(name=name, shape=logits_shape(gate, opened, metadata), type=ir.TensorType(ir.DataType.BOOL))
+        mask = ir.Value(name=name, shape=logits_shape(gate, model, metadata), type=ir.TensorType(ir.DataType.BOOL))
         graph.append(
             ir.Node(
                 "",
@@ -51,22 +72,16 @@ def with_mask_outputs(model: onnx.ModelProto) -> onnx.ModelProto:
             )
         )
         graph.outputs.append(mask)
-    return close_model(opened, replace(metadata, masks=tuple(names)))
+    return tuple(names)
 
 
-def with_coefficient_outputs(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Append every predictor's coefficients to the outputs: ``coefficients{i}``, float32 [N, size], in execution order.
-
-    Raises:
-        Dyn2trtError: the model was not exported by dyn2trt, or a predictor that its metadata names is not in the graph.
-    """
-    opened, metadata = open_model(model)
-    graph = opened.graph
+def _append_coefficients(model: ir.Model, metadata: ExportMetadata) -> tuple[str, ...]:
+    graph = model.graph
     batch = graph.inputs[0].shape
-    for predictor, value in coefficients(opened, metadata):
+    for predictor, value in coefficients(model, metadata):
         if value in graph.outputs:
             continue
         value.shape = ir.Shape([batch[0] if batch is not None else None, predictor.size])
         value.type = ir.TensorType(ir.DataType.FLOAT)
         graph.outputs.append(value)
-    return close_model(opened, metadata)
+    return tuple(predictor.coefficients for predictor in metadata.kernels)
