@@ -240,6 +240,33 @@ def test_the_static_twin_is_the_network_with_one_set_of_kernels(tmp_path: Path, 
     assert error(middle, got["out0"]) > 1e-5
 
 
+class Reshaping(nn.Module):
+    """Coefficients that pass through shapes which hold the batch, as a literal or as the input's own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.predictor = CoefficientPredictor(3, 12)
+        self.convolutions = nn.ModuleList(DynamicConv2d(3, 3, 3, padding=1, kernels=2) for _ in range(2))
+
+    def forward(self, x: Tensor) -> Tensor:
+        each = self.predictor(x).reshape(x.shape[0], 2, 3, 2)
+        for index, convolution in enumerate(self.convolutions):
+            x = convolution(x, each[:, index].reshape(x.shape[0], 6))
+        return x
+
+
+@pytest.mark.parametrize("dynamic_batch", [False, True])
+def test_the_static_twin_of_a_network_that_reshapes_its_coefficients(tmp_path: Path, dynamic_batch: bool) -> None:
+    torch.manual_seed(0)
+    network, path = Reshaping().eval(), tmp_path / "model.onnx"
+    export_network(network, input_shape=(3, 3, 8, 6), path=path, dynamic_batch=dynamic_batch)
+    model = with_decision_outputs(onnx.load(path))
+    same = noise(1, (3, 8, 6)).expand(3, 3, 8, 6).contiguous()
+    got = run(model, same)
+    after = run(static_twin(model, [got["coefficients0"][0]]), same)
+    assert error(after["out0"], got["out0"]) <= 1e-5
+
+
 def test_what_static_twin_refuses(tmp_path: Path) -> None:
     torch.manual_seed(0)
     path = tmp_path / "model.onnx"

@@ -12,7 +12,7 @@ from onnx import helper
 from onnx.reference import ReferenceEvaluator
 
 from dyn2trt.errors import Dyn2trtError
-from dyn2trt.export.metadata import DynamicConvolution, KernelPredictor
+from dyn2trt.export.metadata import INPUT, DynamicConvolution, KernelPredictor, read_metadata
 from dyn2trt.export.surgery.graph import border, close_model, constant, open_model
 from dyn2trt.export.surgery.graph import coefficients as coefficient_values
 
@@ -67,27 +67,38 @@ def _checked(predictors: Sequence[KernelPredictor], coefficients: Sequence[np.nd
 def _own(
     model: onnx.ModelProto, predictor: KernelPredictor, convolution: DynamicConvolution, array: np.ndarray
 ) -> np.ndarray:
-    """A convolution's part, [out_channels, kernels], of its predictor's coefficients."""
+    """A convolution's part, [out_channels, kernels], of its predictor's coefficients.
+
+    Evaluated at the batch and size of the file, for a network of the user's own may hold either as a literal.
+    """
     makers = {output: node for node in model.graph.node for output in node.output}
-    chain: list[onnx.NodeProto] = []
-    name = convolution.coefficients
-    while name != predictor.coefficients:
-        chain.insert(0, makers[name])
-        name = chain[0].input[0]
-    if chain:
-        needed = {used for node in chain for used in node.input}
-        graph = helper.make_graph(
-            chain,
-            "part",
-            [helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [1, predictor.size])],
-            [helper.make_tensor_value_info(convolution.coefficients, onnx.TensorProto.FLOAT, None)],
-            [tensor for tensor in model.graph.initializer if tensor.name in needed],
-        )
-        part = helper.make_model(graph, opset_imports=model.opset_import)
-        found = ReferenceEvaluator(part).run([convolution.coefficients], {name: array[None]})
-        assert isinstance(found, list)
-        (array,) = map(np.asarray, found)
-    return array.reshape(convolution.out_channels, convolution.kernels)
+    metadata = read_metadata(model)
+    feeds = {
+        predictor.coefficients: np.tile(array, (metadata.input_shape[0], 1)),
+        INPUT: np.zeros(metadata.input_shape, np.float32),
+    }
+    nodes: list[onnx.NodeProto] = []
+    wanted, seen = [convolution.coefficients], set(feeds)
+    while wanted:
+        name = wanted.pop()
+        if name not in seen and name in makers:
+            nodes.append(makers[name])
+            wanted += makers[name].input
+        seen.add(name)
+    if not nodes:
+        return array.reshape(convolution.out_channels, convolution.kernels)
+    order = {id(node): index for index, node in enumerate(model.graph.node)}
+    graph = helper.make_graph(
+        sorted(nodes, key=lambda node: order[id(node)]),
+        "part",
+        [helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, values.shape) for name, values in feeds.items()],
+        [helper.make_tensor_value_info(convolution.coefficients, onnx.TensorProto.FLOAT, None)],
+        [tensor for tensor in model.graph.initializer if tensor.name in seen],
+    )
+    part = helper.make_model(graph, opset_imports=model.opset_import)
+    found = ReferenceEvaluator(part).run([convolution.coefficients], feeds)
+    assert isinstance(found, list)
+    return np.asarray(found[0])[0].reshape(convolution.out_channels, convolution.kernels)
 
 
 def _replace(graph: ir.Graph, convolution: DynamicConvolution, weighing: np.ndarray) -> None:
