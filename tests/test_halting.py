@@ -181,3 +181,20 @@ def test_an_opened_stage_halts_nowhere_and_a_lone_unit_says_where_it_belongs() -
     assert all(isinstance(d, Decision) and bool(d.mask.all()) for d in decisions)
     with pytest.raises(Dyn2trtError, match="inside its HaltingStage"):
         network.layer1[1](torch.randn(1, 8, 4, 4))
+
+
+@pytest.mark.parametrize(
+    ("units", "told"),
+    [
+        ([], "has one unit at least"),
+        (
+            [BasicBlock(4, 4, mask_unit=None), BasicBlock(4, 4, 2, mask_unit=None)],
+            "unit 2 of a halting stage has stride 2",
+        ),
+        ([BasicBlock(4, 4, mask_unit=None), BasicBlock(4, 4)], "unit 2 .* has a gate of its own"),
+        ([BasicBlock(4, 4), BasicBlock(4, 4, mask_unit=None)], "unit 1 .* make it with mask_unit=None"),
+    ],
+)
+def test_units_that_do_not_make_a_stage_are_refused(units: list[BasicBlock], told: str) -> None:
+    with pytest.raises(Dyn2trtError, match=told):
+        HaltingStage(units)

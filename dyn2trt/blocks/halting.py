@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from dyn2trt.blocks.base import GatedBlock
+from dyn2trt.errors import Dyn2trtError
 from dyn2trt.gates.halting import HaltingMaskUnit
 
 
@@ -27,9 +28,25 @@ class HaltingStage(nn.Sequential):
 
     Args:
         units: blocks without gates; all but the first get one. Their strides, but the first's, are 1.
+
+    Raises:
+        Dyn2trtError: there is no unit, a unit has a gate, or one after the first a stride.
     """
 
     def __init__(self, units: Sequence[GatedBlock]) -> None:
+        if not units:
+            raise Dyn2trtError("a halting stage has one unit at least, came none")
+        for number, unit in enumerate(units, 1):
+            if unit.masker is not None:
+                raise Dyn2trtError(
+                    f"unit {number} of a halting stage has a gate of its own, but the stage gives units theirs; make "
+                    "it with mask_unit=None"
+                )
+            if number > 1 and unit.stride != 1:
+                raise Dyn2trtError(
+                    f"unit {number} of a halting stage has stride {unit.stride}, but positions that halt keep their "
+                    "place: only the first unit may have one; begin another stage with this unit"
+                )
         super().__init__(*units)
         for unit in units[1:]:
             unit.masker = HaltingMaskUnit(unit.stages()[0].convolution.in_channels)
