@@ -159,6 +159,12 @@ class TrainSection(_Section):
             raise ValueError(f"label_smoothing is for classification; {self.task} has no classes")
         if len(given := [key for key in CRITERIA if getattr(self, key) is not None]) > 1:
             raise ValueError(f"{' and '.join(given)} exclude each other; keep one (--set {given[0]}=none unsets a key)")
+        if self.ponder is not None and self.alpha is not None:
+            raise ValueError(
+                "alpha does nothing beside ponder, a weight itself; leave it out (--set alpha=none unsets it)"
+            )
+        if self.budget is None and "anneal" in self.model_fields_set:
+            raise ValueError("anneal does nothing without a budget; leave it out (--set anneal=none unsets it)")
         if self.milestones and self.schedule != "step":
             raise ValueError(f"milestones belong to schedule step, not {self.schedule}")
         return self
@@ -275,7 +281,7 @@ def overrule_train(recipe: Recipe, given: Sequence[str]) -> Recipe:
         return recipe
     if recipe.train is None:
         raise Dyn2trtError("the recipe has no [train] section to overrule")
-    document = recipe.model_dump(exclude_none=True)
+    document = recipe.model_dump(exclude_unset=True, exclude_none=True)
     for text in given:
         key, equals, value = text.partition("=")
         if not equals:

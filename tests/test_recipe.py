@@ -93,6 +93,29 @@ def test_a_wrong_target_rate_is_told_what_would_be_right(tmp_path: Path, given: 
     assert str(raised.value).startswith(told)
 
 
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("ponder = 0.01\nalpha = 10\n", "train: alpha does nothing beside ponder, a weight itself; leave it out"),
+        ("anneal = 0.5\n", "train: anneal does nothing without a budget; leave it out (--set anneal=none unsets it)"),
+        ("target_rate = 0.5\nanneal = 0.5\n", "train: anneal does nothing without a budget"),
+    ],
+)
+def test_keys_of_training_that_would_do_nothing_are_refused(tmp_path: Path, text: str, told: str) -> None:
+    with pytest.raises(Dyn2trtError) as raised:
+        load_recipe(write(tmp_path, MINIMAL + TRAIN + text))
+    assert told in str(raised.value)
+
+
+def test_defaults_are_not_taken_for_keys_that_were_given(tmp_path: Path) -> None:
+    recipe = load_recipe(write(tmp_path, MINIMAL + TRAIN + "budget = 0.5\nanneal = 0.5\nalpha = 3\n"))
+    with pytest.raises(Dyn2trtError, match="anneal does nothing without a budget"):
+        overrule_train(recipe, ["budget=none"])
+    halting = overrule_train(recipe, ["budget=none", "anneal=none", "alpha=none", "ponder=0.01"])
+    assert (halting.train.ponder, halting.train.alpha, halting.train.anneal) == (0.01, None, pytest.approx(1 / 3))
+    assert overrule_train(halting, ["epochs=2"]).train.epochs == 2
+
+
 def test_an_unreadable_recipe_is_named(tmp_path: Path) -> None:
     (tmp_path / "binary.toml").write_bytes(b"\xff\xfe\x00")
     for path in (tmp_path / "none.toml", tmp_path, tmp_path / "binary.toml"):
