@@ -9,13 +9,15 @@ import onnxruntime
 import pytest
 import torch
 
-from dyn2trt.blocks import gated_blocks, set_execution
+from dyn2trt.blocks import Bottleneck, gated_blocks, set_execution
 from dyn2trt.contract import DOMAIN
 from dyn2trt.export import export_network
 from dyn2trt.export.surgery import with_forced_masks
 from dyn2trt.gates import forced_masks, record_decisions
 from dyn2trt.macs import count_macs
 from dyn2trt.networks.zoo import build_network
+from dyn2trt.recipe import load_recipe, overrule_train
+from dyn2trt.train.criterion import make_criterion
 
 
 @pytest.mark.parametrize("name", ["cifar_convnet_aig", "cifar_resnet"])
@@ -41,6 +43,22 @@ def test_an_ungated_block_is_one_that_always_runs(name: str) -> None:
     whole, part = count_macs(gated, x.shape), count_macs(partly, x.shape)
     assert part.blocks == whole.blocks[1:5]
     assert part.macs_dense == whole.macs_dense
+
+
+@pytest.mark.parametrize("t", [0.4, 0.7])
+def test_the_recipe_of_convnet_aig_50_is_the_authors_schedule(t: float) -> None:
+    recipe = load_recipe(Path(__file__).resolve().parents[1] / "export" / "convnet_aig50.toml")
+    rates = ",".join(map(str, (0.8, *[t] * 8, 0.7)))
+    train = overrule_train(recipe, [f"target_rate=[{rates}]"]).train
+    with torch.device("meta"):
+        network = build_network(recipe.network.name, recipe.network.options)
+    criterion = make_criterion(train, network, count_macs(network, recipe.export.input_shape))
+    gated = {name: rate for (name, _), rate in zip(gated_blocks(network), criterion.targets, strict=True)}
+    blocks = [name for name, module in network.named_modules() if isinstance(module, Bottleneck)]
+    published = [1, 1, 0.8, 1, t, t, t, 1, t, t, t, t, t, 1, 0.7, 1]
+    assert [gated.get(name, 1) for name in blocks] == published
+    if t == 0.7:
+        assert train == recipe.train
 
 
 @pytest.mark.parametrize("name", ["cifar_convnet_aig", "cifar_resnet"])
