@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Literal
+
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.measure import Measurement
@@ -25,8 +28,8 @@ def print_summary(record: Record, console: Console) -> None:
         console.print(next(fitting, tables[-1]))
         for crossing in batch.break_even:
             console.print(f"Break-even with {crossing.pattern}: {break_even_text(crossing)}.", highlight=False)
-        for text in statements(batch):
-            console.print(text, highlight=False)
+        for statement in statements(batch):
+            console.print(statement.text, highlight=False)
     if record.blocks:
         table = _table("blocks alone", "block", "active", "dense ms", "sparse ms", "speed-up")
         table.columns[0].overflow = "fold"
@@ -45,10 +48,22 @@ def print_summary(record: Record, console: Console) -> None:
         console.print(f"Not run: {item.what}: {item.why}", highlight=False)
 
 
-def statements(batch: Batch) -> list[str]:
-    """What was found on a batch size, a sentence each."""
-    found = [] if batch.verdict is None else [batch.verdict.text]
-    return found if batch.generation is None else [*found, batch.generation.text]
+@dataclass(frozen=True)
+class Statement:
+    """A sentence on what was found. ``tone`` is ``yes`` or ``no`` for a verdict."""
+
+    text: str
+    tone: Literal["yes", "no", "plain"]
+
+
+def statements(batch: Batch) -> tuple[Statement, ...]:
+    """What was found on a batch size."""
+    found: list[Statement] = []
+    if batch.verdict is not None:
+        found.append(Statement(batch.verdict.text, "yes" if batch.verdict.sparse_recommended else "no"))
+    if batch.generation is not None:
+        found.append(Statement(batch.generation.text, "plain"))
+    return tuple(found)
 
 
 def busy(record: Record) -> str | None:

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from dyn2trt import __version__
 from dyn2trt.bench.activity import summarise_activity
-from dyn2trt.bench.record import Activity, Batch, NotRun, Record
-from dyn2trt.bench.summary import busy, statements
+from dyn2trt.bench.record import Activity, NotRun, Record
+from dyn2trt.bench.summary import Statement, busy, statements
 from dyn2trt.export.dynamic import describe_dynamic
 from dyn2trt.export.metadata import Block
 from dyn2trt.files import replacing, write_text
@@ -29,18 +29,9 @@ from dyn2trt.report.svg import DARK, LIGHT, for_file, for_page
 
 
 @dataclass(frozen=True)
-class Statement:
-    """What was found on one batch size of one benchmark. ``tone`` is ``yes`` or ``no`` for a verdict."""
-
-    where: str
-    text: str
-    tone: Literal["yes", "no", "plain"]
-
-
-@dataclass(frozen=True)
 class BatchView:
     batch: int
-    statements: tuple[str, ...]
+    statements: tuple[Statement, ...]
     plot: Plot | None
     latency: tables.Table
     break_even: tables.Table | None
@@ -125,7 +116,10 @@ def _view(run: RunFolder, weight: Weight, limit: int) -> dict[str, Any]:
         "facts": headline(run),
         "dynamic": _dynamic(run),
         "statements": [
-            statement for record in run.benches for batch in record.batches for statement in _statements(record, batch)
+            (f"{backend_name(record)}, batch {batch.batch}", statement)
+            for record in run.benches
+            for batch in record.batches
+            for statement in statements(batch)
         ],
         "benches": [_bench(record, index) for index, record in enumerate(run.benches)],
         "activity_plot": activity_plot(activity, "activity", layers=layers) if activity is not None else None,
@@ -170,16 +164,6 @@ def _dynamic(run: RunFolder) -> str:
     return ", ".join(run.benches[0].model.dynamic) if run.benches else ""
 
 
-def _statements(record: Record, batch: Batch) -> list[Statement]:
-    where = f"{backend_name(record)}, batch {batch.batch}"
-    found = []
-    if batch.verdict is not None:
-        found.append(Statement(where, batch.verdict.text, "yes" if batch.verdict.sparse_recommended else "no"))
-    if batch.generation is not None:
-        found.append(Statement(where, batch.generation.text, "plain"))
-    return found
-
-
 def _bench(record: Record, index: int) -> BenchView:
     batches = []
     for batch in record.batches:
@@ -187,7 +171,7 @@ def _bench(record: Record, index: int) -> BenchView:
         batches.append(
             BatchView(
                 batch=batch.batch,
-                statements=tuple(statements(batch)),
+                statements=statements(batch),
                 plot=latency_plot(batch, record.activity, name) if batch.sweep else None,
                 latency=tables.latency_table(record, batch),
                 break_even=tables.break_even_table(batch) if batch.break_even else None,
