@@ -25,6 +25,7 @@ EXPORT = Path(__file__).resolve().parents[1] / "export"
 SHIPPED = sorted(path.stem for path in (EXPORT / "checkpoints").glob("*.md"))
 DIGITS = [name for name in SHIPPED if name.startswith("digits")]
 ALONE = Process(0, 1, torch.device("cpu"))
+SCORE_AND_MACS = ("(?:accuracy|pckh@0.5) ", "multiply-accumulates an image")
 TOLERANCE = 0.01
 """Of fractions. A card's figures are of training's own precision and machine, those found here of fp32 and this one."""
 
@@ -36,7 +37,7 @@ def on_test_part(card: str) -> dict[str, float]:
 
 
 def test_every_network_of_the_family_ships_trained() -> None:
-    assert {"digits", "digits_dynet"} <= set(SHIPPED)
+    assert {"digits", "digits_sact", "digits_dynet"} <= set(SHIPPED)
 
 
 @pytest.mark.parametrize("name", SHIPPED)
@@ -50,6 +51,17 @@ def test_a_card_belongs_to_its_checkpoint(name: str) -> None:
     assert recipe.network.checkpoint == file
     load_checkpoint(build_network(recipe.network.name, recipe.network.options), file)
     assert f"dyn2trt train export/{name}.toml" in card
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_the_table_of_trained_networks_says_what_the_card_says(name: str) -> None:
+    card = (EXPORT / "checkpoints" / f"{name}.md").read_text()
+    lines = (EXPORT / "README.md").read_text().splitlines()
+    row = next(line for line in lines if f"[{name}](checkpoints/{name}.md)" in line)
+    score, macs = (re.findall(rf"^\| {start}[^|]*\|.*\| ([^|]+) \|$", card, re.M)[0] for start in SCORE_AND_MACS)
+    assert f"`{name}.toml`" in row
+    assert f"| {macs} " in row
+    assert f"| {score} " in row
 
 
 @pytest.mark.parametrize("name", DIGITS)
