@@ -36,6 +36,7 @@ from dyn2trt.export.metadata import Block
 from dyn2trt.export.surgery import dense_twin, inline_composites, with_decision_outputs
 from dyn2trt.files import sha256, write_text
 from dyn2trt.ops.bodies import attach_bodies
+from dyn2trt.ops.bodies.hints import computed_whole
 from dyn2trt.recipe import Recipe
 
 RECORDED = Path(__file__).parent / "data" / "bench_record_before_dynamic_kernels.json"
@@ -246,6 +247,12 @@ def test_the_masks_are_the_networks_own(handmade: Handmade, path: Path) -> None:
     logits = handmade.reference(x)
     assert all(np.array_equal(mask, logits[f"logits{i}"] >= 0) for i, mask in enumerate(measured.masks))
     assert measured.record.batches[0].sweep == measured.record.batches[0].break_even == ()
+    assert measured.record.mode.computed_whole == len(METADATA.blocks), "they are small"
+
+
+def test_blocks_that_adapt_to_their_input_are_not_computed_whole(handmade: Handmade) -> None:
+    assert computed_whole(attach_bodies(handmade.proto(), schedule="adaptive")) == 0
+    assert computed_whole(inline_composites(attach_bodies(handmade.proto()))) == 0
 
 
 def test_a_fixed_batch_puts_other_sizes_on_record_as_not_run() -> None:

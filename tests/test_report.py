@@ -141,6 +141,17 @@ def fill(run: Path) -> Path:
     return run
 
 
+def test_what_to_know_before_reading_the_times_stands_above_them(folder: Path) -> None:
+    found = record()
+    busy = replace(found.environment, load_average=3.0)
+    told = replace(found, environment=busy, mode=replace(found.mode, computed_whole=2))
+    write_text(folder / "bench.json", told.to_json())
+    page, _, markdown = read(folder)
+    for text in (page.text, markdown):
+        assert "The machine was busy (load 3.0 on 2 cores)" in text
+        assert "Gated blocks too small to gain in ONNX Runtime: 2." in text
+
+
 class Page(HTMLParser):
     """What a test asks of a page: its text, its tags with attributes, and that tags close in order."""
 

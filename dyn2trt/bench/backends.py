@@ -16,6 +16,7 @@ from dyn2trt.bench.memory_probe import probe_memory
 from dyn2trt.bench.onnxruntime_session import OnnxRuntimeSession, import_onnxruntime
 from dyn2trt.bench.record import Memory, Mode
 from dyn2trt.errors import Dyn2trtError
+from dyn2trt.ops.bodies.hints import computed_whole
 
 OWN, DENSE, FORCED, STATIC = "own", "dense", "forced", "static"
 """Roles of the graphs: the network itself; its dense twin, and itself with overruled gates, where it has gates; its
@@ -62,7 +63,8 @@ class OnnxRuntimeBackend:
 
     def __enter__(self) -> Self:
         import_onnxruntime()
-        self.mode = Mode("onnxruntime", "CPUExecutionProvider", self.threads, None, None, "wall clock around the call")
+        clock, whole = "wall clock around the call", computed_whole(self.models[OWN])
+        self.mode = Mode("onnxruntime", "CPUExecutionProvider", self.threads, None, None, clock, whole)
         return self
 
     def __exit__(

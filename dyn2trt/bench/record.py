@@ -67,6 +67,8 @@ class Mode:
     """Whether the time includes host-to-device and device-to-host copies; None where there is no device."""
     clock: str
     """What took the time: wall clock around the call, or CUDA events on the stream."""
+    computed_whole: int = 0
+    """Gated blocks so small that they were computed whole and masked, as the file says for ONNX Runtime."""
 
 
 @dataclass(frozen=True)

@@ -42,7 +42,7 @@ def print_summary(record: Record, console: Console) -> None:
                 interval_cell(block.speedup),
             )
         console.print(table)
-    if warning := busy(record):
+    for warning in warnings(record):
         console.print(warning, style="yellow", highlight=False)
     for item in record.not_run:
         console.print(f"Not run: {item.what}: {item.why}", highlight=False)
@@ -66,12 +66,23 @@ def statements(batch: Batch) -> tuple[Statement, ...]:
     return tuple(found)
 
 
-def busy(record: Record) -> str | None:
-    """A warning where other work kept the processor busy, which an interleaved run evens out only in part."""
+def warnings(record: Record) -> tuple[str, ...]:
+    """What to know before reading the times.
+
+    Other work that keeps the processor busy is evened out by an interleaved run only in part.
+    """
+    found = []
     load, cores = record.environment.load_average, record.environment.cores
-    if record.mode.backend != "onnxruntime" or load is None or load <= cores:
-        return None
-    return f"The machine was busy (load {load:.1f} on {cores} cores): these times say little, measure when it idles."
+    if record.mode.backend == "onnxruntime" and load is not None and load > cores:
+        found.append(
+            f"The machine was busy (load {load:.1f} on {cores} cores): these times say little, measure when it idles."
+        )
+    if whole := record.mode.computed_whole:
+        found.append(
+            f"Gated blocks too small to gain in ONNX Runtime: {whole}. Their bodies compute every position and mask "
+            "the result, so these times do not follow the active ratio. TensorRT's plugins skip at any size."
+        )
+    return tuple(found)
 
 
 def network_names(batch: Batch) -> dict[str, str]:

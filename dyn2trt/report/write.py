@@ -12,7 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from dyn2trt import __version__
 from dyn2trt.bench.activity import summarise_activity
 from dyn2trt.bench.record import Activity, NotRun, Record
-from dyn2trt.bench.summary import Statement, busy, statements
+from dyn2trt.bench.summary import Statement, statements, warnings
 from dyn2trt.export.dynamic import describe_dynamic
 from dyn2trt.export.metadata import Block
 from dyn2trt.files import replacing, write_text
@@ -40,7 +40,7 @@ class BatchView:
 @dataclass(frozen=True)
 class BenchView:
     title: str
-    warning: str | None
+    warnings: tuple[str, ...]
     batches: tuple[BatchView, ...]
     blocks: tables.Table | None
     memory: tables.Table | None
@@ -179,7 +179,7 @@ def _bench(record: Record, index: int) -> BenchView:
         )
     return BenchView(
         title=backend_name(record),
-        warning=busy(record),
+        warnings=warnings(record),
         batches=tuple(batches),
         blocks=tables.block_table(record) if record.blocks else None,
         memory=tables.memory_table(record) if record.memory else None,

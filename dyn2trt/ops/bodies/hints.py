@@ -42,6 +42,12 @@ def node_hints(model: onnx.ModelProto, nodes: Sequence[onnx.NodeProto]) -> list[
     return hints
 
 
+def computed_whole(model: onnx.ModelProto) -> int:
+    """Number of composite nodes whose body computes every site and masks the result, because they are small."""
+    attributes = (a for node in model.graph.node for a in node.attribute if node.op_type in SCHEMAS)
+    return sum(attribute.name == "schedule" and attribute.s == b"dense" for attribute in attributes)
+
+
 def _is_small(node: onnx.NodeProto, shapes: dict[str, tuple[int, ...]]) -> bool:
     names = [tensor.name for tensor in SCHEMAS[node.op_type].inputs]
     weights = [shapes.get(value, ()) for name, value in zip(names, node.input, strict=True) if name.endswith("_weight")]
