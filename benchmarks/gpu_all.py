@@ -1,12 +1,15 @@
 """Everything that wants an NVIDIA GPU, in one go: tests, compute-sanitizer, timings; `make gpu` builds and runs it.
 
     python benchmarks/gpu_all.py -o build/gpu            # about an hour
+    python benchmarks/gpu_all.py --minutes 9 --resume    # as much as fits; again, for what is left or did not pass
     python benchmarks/gpu_all.py --only tests,memcheck   # some steps
     python benchmarks/gpu_all.py --dry-run               # the commands alone
 
-The folder gets a log a step, the benchmarks' own records, and summary.json: the machine, and of every step its
-command, exit code, seconds and counts of tests. A step that fails does not keep the others from running; the exit code
-is 1 then.
+What is right comes first, then what is quick, and what torch.compile takes minutes to prepare last. The folder gets a
+log a step, the benchmarks' own records, and summary.json: the machine, and of every step its command, exit code,
+seconds and counts of tests; it is written after every step. A step that fails does not keep the others from running;
+the exit code is 1 then, as when a step is left for want of time. PYTHONPATH=. makes it run where dyn2trt is not
+installed.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ import json
 import os
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -33,22 +37,27 @@ from dyn2trt.ops.core_library import find_core_library
 from dyn2trt.plugin_library import find_plugin_library
 
 ROOT = Path(__file__).resolve().parent.parent
-PYTEST = (sys.executable, "-m", "pytest", "-q", "-rs", "-p", "no:cacheprovider")
+# With names, so that the log of a step that runs out of time says which tests passed.
+PYTEST = (sys.executable, "-m", "pytest", "-v", "-rs", "-p", "no:cacheprovider")
 # torch's allocator puts small tensors side by side into one allocation, where no sanitizer sees a step from one into
 # the next. Without it there is no capture, which allocates; and races do not depend on who allocates.
 UNCACHED = {"PYTORCH_NO_CUDA_MEMORY_CACHING": "1"}
 SMALL = ("tests/test_core_gpu.py", "-m", "gpu", "-k", "small and not cuda_graph")
 
 
+TAIL = 30
+"""Lines of its log that are printed of a step that did not pass."""
+
+
 @dataclass(frozen=True)
 class Step:
-    """One command. It is skipped, and the summary says so, where one of the programs in ``needs`` is not installed."""
+    """One command, stopped after ``minutes``. It is skipped where one of the programs in ``needs`` is not installed."""
 
     name: str
     command: tuple[str, ...]
     environment: dict[str, str] = field(default_factory=dict)
     needs: tuple[str, ...] = ()
-    minutes: int = 30
+    minutes: float = 10
 
 
 # Our kernels alone. initcheck has to see who else writes.
@@ -57,27 +66,35 @@ OURS = ("--kernel-regex", "kns=dyn2trt")
 
 def sanitizer(tool: str, *options: str) -> Step:
     command = ("compute-sanitizer", "--tool", tool, "--error-exitcode", "9", "--target-processes", "all", *options)
-    return Step(tool, (*command, *PYTEST, *SMALL), UNCACHED, ("compute-sanitizer",), 60)
+    return Step(tool, (*command, *PYTEST, *SMALL), UNCACHED, ("compute-sanitizer",), 20)
 
 
 def steps_for(folder: Path) -> list[Step]:
-    python, benchmarks = sys.executable, ROOT / "benchmarks"
-    network = (python, str(benchmarks / "gpu_networks.py"))
+    def script(name: str, script: str, *arguments: str, minutes: float = 10) -> Step:
+        command = (sys.executable, str(ROOT / "benchmarks" / script), *arguments, "-o", str(folder / f"{name}.json"))
+        return Step(name, command, minutes=minutes)
+
+    def tests(name: str, *which: str) -> Step:
+        return Step(name, (*PYTEST, "-m", "gpu", *which, f"--junitxml={folder / f'{name}.xml'}"))
+
+    networks = {
+        "pose": ("hourglass", "--set", "stacks=4", "--set", "features=96", "--batches", "1,32"),
+        "resnet50": ("resnet", "--set", "depth=50", "--batches", "1,32"),
+        "mobilenet_v2": ("mobilenet_v2", "--batches", "1,32"),
+        "resnet32": ("cifar_resnet", "--set", "depth=32", "--batches", "1,128"),
+    }
     return [
-        Step("tests", (*PYTEST, "-m", "gpu", "tests", f"--junitxml={folder / 'tests.xml'}")),
+        tests("tests", "tests/test_core_gpu.py"),
         *(sanitizer(tool, *OURS) for tool in ("memcheck", "racecheck", "synccheck")),
-        sanitizer("initcheck"),
-        Step("blocks", (python, str(benchmarks / "gpu_blocks.py"), "-o", str(folder / "blocks.json"))),
-        *(
-            Step(name, (*network, zoo, *settings, "--batches", batches, "-o", str(folder / f"{name}.json")))
-            for name, zoo, settings, batches in (
-                ("pose", "hourglass", ("--set", "stacks=4", "--set", "features=96"), "1,32"),
-                ("resnet50", "resnet", ("--set", "depth=50"), "1,32"),
-                ("mobilenet_v2", "mobilenet_v2", (), "1,32"),
-                ("resnet32", "cifar_resnet", ("--set", "depth=32"), "1,128"),
-            )
-        ),
+        script("blocks", "gpu_blocks.py", "--compile-mode", "none"),
+        script("tiles", "gpu_tiles.py"),
+        *(script(name, "gpu_networks.py", *given, "--no-compiled") for name, given in networks.items()),
+        # Apart from the others: these want TensorRT and ONNX Runtime, the core's nothing but torch.
+        tests("engine_tests", "tests/test_engine_gpu.py", "tests/test_bench_tensorrt.py"),
         *engine_steps(folder),
+        sanitizer("initcheck"),
+        script("blocks_compiled", "gpu_blocks.py", minutes=30),
+        *(script(f"{name}_compiled", "gpu_networks.py", *given, minutes=30) for name, given in networks.items()),
     ]
 
 
@@ -94,8 +111,8 @@ def engine_steps(folder: Path) -> list[Step]:
     ]
 
 
-def run(step: Step, folder: Path) -> dict[str, object]:
-    """Run a step with its output in ``<folder>/<name>.log``; what the summary says of it."""
+def run(step: Step, folder: Path, seconds: float) -> dict[str, object]:
+    """Run a step, for no longer than that, with its output in ``<folder>/<name>.log``; what the summary says of it."""
     missing = [program for program in step.needs if shutil.which(program) is None]
     record: dict[str, object] = {
         "name": step.name,
@@ -104,22 +121,27 @@ def run(step: Step, folder: Path) -> dict[str, object]:
     }
     if missing:
         return record | {"skipped": f"{', '.join(missing)} is not installed"}
+    report = folder / f"{step.name}.xml"
+    report.unlink(missing_ok=True)  # an earlier run's
     start = time.perf_counter()
     with open(folder / f"{step.name}.log", "w") as log:
+        process = subprocess.Popen(
+            step.command,
+            cwd=ROOT,
+            env=os.environ | {"PYTHONUNBUFFERED": "1"} | step.environment,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
         try:
-            done = subprocess.run(
-                step.command,
-                cwd=ROOT,
-                env=os.environ | step.environment,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                timeout=60 * step.minutes,
-            )
-            code: int | None = done.returncode
-        except subprocess.TimeoutExpired:
+            code: int | None = process.wait(seconds)
+        except BaseException as error:  # also when somebody interrupts us
+            os.killpg(process.pid, signal.SIGKILL)  # what runs under a sanitizer, too
+            process.wait()
+            if not isinstance(error, subprocess.TimeoutExpired):
+                raise
             code = None
     record |= {"exit_code": code, "seconds": round(time.perf_counter() - start, 1)}
-    report = folder / f"{step.name}.xml"
     return record | ({"tests": counts(report)} if report.is_file() else {})
 
 
@@ -136,9 +158,26 @@ def passed(record: dict[str, object]) -> bool:
     return record.get("exit_code") == 0 and ran
 
 
+def ended(record: dict[str, object]) -> str:
+    """How a step ended, in words."""
+    if "skipped" in record:
+        return f"skipped, {record['skipped']}"
+    if passed(record):
+        return "passed"
+    return "OUT OF TIME" if record.get("exit_code", 0) is None else "FAILED"
+
+
+def passed_before(summary: Path) -> list[dict[str, object]]:
+    """The records of the steps that passed, of an earlier run's summary."""
+    steps = json.loads(summary.read_text())["steps"] if summary.is_file() else []
+    return [record for record in steps if passed(record)]
+
+
 def main(
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder for logs and records.")] = Path("build/gpu"),
     only: Annotated[str, typer.Option(help="Names of steps, separated by commas; all when empty.")] = "",
+    minutes: Annotated[float, typer.Option(help="For all of it; steps that find none left are not started.")] = 600,
+    resume: Annotated[bool, typer.Option("--resume", help="Leave out what has passed in this folder before.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the commands.")] = False,
 ) -> None:
     folder = output.resolve()
@@ -156,15 +195,27 @@ def main(
     if find_core_library() is None:
         raise Dyn2trtError("the core library is not built: make kernels")
     folder.mkdir(parents=True, exist_ok=True)
-    records: list[dict[str, object]] = []
+    end = time.perf_counter() + 60 * minutes
+    environment = asdict(examine_environment())
+    records = passed_before(folder / "summary.json") if resume else []
+    before = {record["name"] for record in records}
+    left: list[str] = []
     for step in steps:
+        remaining = end - time.perf_counter()
+        if step.name in before or remaining <= 0:
+            left += [] if step.name in before else [step.name]
+            continue
         print(f"{step.name}: {shlex.join(step.command)}", flush=True)
-        records.append(run(step, folder))
-        verdict = records[-1].get("skipped") or ("passed" if passed(records[-1]) else "FAILED")
-        print(f"{step.name}: {verdict}", flush=True)
-        summary = {"environment": asdict(examine_environment()), "steps": records}
+        record = run(step, folder, min(60 * step.minutes, remaining))
+        records.append(record)
+        print(f"{step.name}: {ended(record)}", flush=True)
+        if "exit_code" in record and not passed(record):
+            print("\n".join((folder / f"{step.name}.log").read_text(errors="replace").splitlines()[-TAIL:]), flush=True)
+        summary = {"environment": environment, "steps": records}
         write_text(folder / "summary.json", json.dumps(summary, indent=1) + "\n")
-    raise typer.Exit(int(not all("skipped" in record or passed(record) for record in records)))
+    if left:
+        print(f"no time left for {', '.join(left)}; --resume goes on")
+    raise typer.Exit(int(bool(left) or not all("skipped" in record or passed(record) for record in records)))
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -91,9 +92,9 @@ def parameters(case: Case, seed: int) -> list[Tensor]:
     return tensors
 
 
-def sparse(case: Case, tensors: list[Tensor]) -> Callable[[list[Tensor], Tensor], Tensor]:
+def sparse(case: Case, tensors: list[Tensor], ops: Any = torch.ops.dyn2trt) -> Callable[[list[Tensor], Tensor], Tensor]:
     """The gated op: (x and identity, logits) → y."""
-    op = getattr(torch.ops.dyn2trt, case.name)
+    op = getattr(ops, case.name)
     options = {} if case.name == "gated_inverted_residual" else {"strides": (case.stride, case.stride)}
 
     def run(given: list[Tensor], logits: Tensor) -> Tensor:

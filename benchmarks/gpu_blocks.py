@@ -98,12 +98,8 @@ def measure(
     case: blocks.Case, patterns: list[str], ratios: list[float], mode: str, budget: Budget, ceilings: Ceilings
 ) -> Iterator[Measurement]:
     """Time a block at every ratio, the dense contenders again beside each."""
-    tensors = blocks.parameters(case, seed=0)
-    # Inputs that the L2 holds anyhow stay there, as from one layer of a network to the next; larger ones rotate.
-    cache = torch.cuda.get_device_properties(0).L2_cache_size
-    size = sum(t.nbytes for t in blocks.inputs(case, 0))
-    sets = 1 if 4 * size < cache else max(2, math.ceil(2 * cache / size))
-    given = [blocks.inputs(case, seed) for seed in range(sets)]
+    tensors, given = blocks.parameters(case, seed=0), input_sets(case)
+    sets = len(given)
     dense = blocks.dense(case, tensors)
     contenders = {"cudnn": Repeated(lambda i: dense(given[i]), sets)}
     if mode != "none":
@@ -136,6 +132,17 @@ def measure(
                 input_sets=sets,
                 repeats=gated.repeats,
             )
+
+
+def input_sets(case: blocks.Case) -> list[list[Tensor]]:
+    """Inputs to take in turn.
+
+    Those that the L2 holds anyhow stay there, as from one layer of a network to the next; larger ones rotate.
+    """
+    cache = torch.cuda.get_device_properties(0).L2_cache_size
+    size = sum(t.nbytes for t in blocks.inputs(case, 0))
+    sets = 1 if 4 * size < cache else max(2, math.ceil(2 * cache / size))
+    return [blocks.inputs(case, seed) for seed in range(sets)]
 
 
 def compile_afresh(run: Callable[..., Tensor], mode: str) -> Callable[..., Tensor]:
@@ -207,6 +214,14 @@ def prepare_gpu() -> None:
     torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
 
 
+def wanted_blocks(every: bool, batches: str) -> tuple[tuple[str, int, int, int], ...]:
+    """Name, channels, size and batch of the targets' blocks, or of every block at these batch sizes."""
+    if not every:
+        return blocks.TARGETS
+    sizes = [int(b) for b in batches.split(",")]
+    return tuple((name, c, s, b) for name, shapes in blocks.BLOCKS.items() for c, s in shapes for b in sizes)
+
+
 def main(
     every: Annotated[bool, typer.Option("--all", help="Every block, not the targets' alone.")] = False,
     batches: Annotated[str, typer.Option(help="Batch sizes with --all.")] = "1,8,32,128",
@@ -225,14 +240,10 @@ def main(
     ceilings = measure_ceilings(kind)
     console = Console(stderr=output is None and not sys.stdout.isatty())
     console.print(f"copy {ceilings.bandwidth / 1e12:.2f} TB/s, product {ceilings.flops / 1e12:.0f} TFLOP/s, {dtype}")
-    wanted = blocks.TARGETS
-    if every:
-        sizes = [int(b) for b in batches.split(",")]
-        wanted = tuple((name, c, s, b) for name, shapes in blocks.BLOCKS.items() for c, s in shapes for b in sizes)
     budget = Budget(warmup=3, min_rounds=20, max_rounds=500, seconds=measure_seconds)
     shares, kinds = sorted(float(r) for r in ratios.split(",")), patterns.split(",")
     done: list[Measurement] = []
-    for name, channels, size, batch in wanted:
+    for name, channels, size, batch in wanted_blocks(every, batches):
         case = blocks.make(name, batch, channels, size, kind, layout)
         rows = list(measure(case, kinds, shares, compile_mode, budget, ceilings))
         done += rows

@@ -101,6 +101,14 @@ def main(
     dense, sparse, masked = (prepare(network, precision, e, "cuda") for e in ("dense", "sparse", "masked"))
     budget, shares = Budget(3, 20, 500, measure_seconds), sorted(float(r) for r in ratios.split(","))
     rows: list[dict[str, Any]] = []
+    record = {
+        "environment": asdict(examine_environment()),
+        "gpu": torch.cuda.get_device_name(),
+        "network": name,
+        "settings": settings or [],
+        "precision": precision,
+        "shape": shape,
+    }
     for batch in map(int, batches.split(",")):
         x = torch.randn(batch, *shape[1:], device="cuda").contiguous(memory_format=torch.channels_last)
         contenders = {"cudnn": Repeated(lambda _, x=x: call(dense, x), 1)}
@@ -120,19 +128,10 @@ def main(
                 row |= {f"{rival}_ms": float(np.median(seconds) * 1e3) for rival, seconds in times.items()}
                 rows.append(row | {f"over_{rival}": asdict(value) for rival, value in over.items()})
                 shown = ", ".join(f"over {rival} {interval(value)}" for rival, value in over.items())
-                print(f"batch {batch}, {pattern} {ratio:.1%}: {row['sparse_ms']:.3f} ms, {shown}")
-            print(f"batch {batch}, {pattern}: break-even {break_even(pattern, shares, gains)}")
-        if output is not None:  # after every batch size: an interrupted run keeps what it has
-            record = {
-                "environment": asdict(examine_environment()),
-                "gpu": torch.cuda.get_device_name(),
-                "network": name,
-                "settings": settings or [],
-                "precision": precision,
-                "shape": shape,
-                "measurements": rows,
-            }
-            write_text(output, json.dumps(record, indent=1) + "\n")
+                print(f"batch {batch}, {pattern} {ratio:.1%}: {row['sparse_ms']:.3f} ms, {shown}", flush=True)
+                if output is not None:  # after every row: an interrupted run keeps what it has
+                    write_text(output, json.dumps(record | {"measurements": rows}, indent=1) + "\n")
+            print(f"batch {batch}, {pattern}: break-even {break_even(pattern, shares, gains)}", flush=True)
 
 
 if __name__ == "__main__":

@@ -70,6 +70,11 @@ def test_what_is_active(library, grid, active):
         check(library, replace(case, grid=grid, active=active))
 
 
+def test_only_3x3_is_drawn_in_as_depthwise(library):
+    with pytest.raises(AssertionError, match="has 9 kernel positions, not 2 x 2"):
+        check(library, replace(DEPTHWISE, kernel=2, pad=0))
+
+
 def test_more_images_than_one_launch_takes(library):
     for out in ("rows", "nchw"):
         check(library, replace(POINTWISE, grid=(300, 1, 2), channels=8, cols=8, out=out, split=True))

@@ -10,12 +10,13 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from core_cases import DTYPES, MASKS, assert_close, dense, mask, parameters
+from core_cases import DTYPES, MASKS, assert_close, dense, error, mask, parameters
 from torch import Tensor
 
 import dyn2trt.ops  # noqa: F401  registers torch.ops.dyn2trt
 from dyn2trt.ops import reference
-from dyn2trt.ops.core_library import find_core_library
+from dyn2trt.ops.core_library import ALLOW_TF32, GENERIC_ONLY, find_core_library, load_core_library, tile
+from dyn2trt.ops.core_tensors import CoreOps
 from dyn2trt.ops.geometry import Geometry, same3x3
 
 pytestmark = [
@@ -81,6 +82,102 @@ def test_composites(name, size, dtype, layout):
         y = getattr(torch.ops.dyn2trt, name)(*on_gpu(tensors), **attributes)
         assert y.is_contiguous(memory_format=LAYOUTS[layout])
         assert_close(y, *expected(name, tensors, attributes))
+
+
+def with_flags(flags: int) -> CoreOps:
+    """The ops by the CUDA library, with flags of core.h."""
+    library = load_core_library()
+    assert library is not None
+    return CoreOps(library, flags=flags)
+
+
+# Of the convolutions that a block launches, how many tiles their lists in plugins/core/gemm/tiles.h have.
+TILES = {"gated_inverted_residual": (4, 6), "gated_basic_block": (4, 4), "gated_bottleneck": (4, 4, 4)}
+
+
+@pytest.mark.parametrize("size", ["small odd", "small odd channels", "large"])
+@pytest.mark.parametrize("name", COMPOSITES)
+def test_every_tile(name, size):
+    """Not only those that are chosen on this GPU."""
+    tensors, attributes = block(name, SIZES[size], "some", torch.float16, "nhwc")
+    gpu, wanted = on_gpu(tensors), expected(name, tensors, attributes)
+    for convolution, tiles in enumerate(TILES[name]):
+        for number in range(tiles):
+            y = getattr(with_flags(tile(convolution, number)), name)(*gpu, **attributes)
+            assert_close(y, *wanted)
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("name", COMPOSITES)
+def test_small_with_the_generic_kernels(name, dtype):
+    tensors, attributes = block(name, SIZES["small odd channels"], "some", dtype, "nchw")
+    y = getattr(with_flags(GENERIC_ONLY), name)(*on_gpu(tensors), **attributes)
+    assert_close(y, *expected(name, tensors, attributes))
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("size", ["small odd", "small odd channels", "large"])
+@pytest.mark.parametrize("name", COMPOSITES)
+def test_tf32(name, size, layout):
+    """Rounded operands, and no more than that: a fragment in a wrong place would be an error of order one."""
+    tensors, attributes = block(name, SIZES[size], "some", torch.float32, layout)
+    y = getattr(with_flags(ALLOW_TF32), name)(*on_gpu(tensors), **attributes)
+    wide, _ = expected(name, tensors, attributes)
+    assert error(y, wide) <= 2e-3
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_small_images_beyond_one_launch(layout):
+    """A launch numbers the rows of 256 images."""
+    tensors, attributes = block("gated_bottleneck", (300, 8, 0, 3, 2, 1), "some", torch.float16, layout)
+    y = torch.ops.dyn2trt.gated_bottleneck(*on_gpu(tensors), **attributes)
+    assert_close(y, *expected("gated_bottleneck", tensors, attributes))
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("depthwise", [False, True], ids=["full", "depthwise"])
+def test_small_garbage_indices(depthwise, dtype):
+    """TensorRT may time a plugin on undefined inputs: memcheck has nothing to say, and no later call fails."""
+    generator = torch.Generator().manual_seed(2)
+    weight, bias = parameters([(3, 3, 16) if depthwise else (24, 3, 3, 16)], [9], dtype, generator)
+    rows, base = torch.randn(2 * 63, 16).to(dtype).cuda(), torch.randn(2, bias.shape[0], 7, 9).to(dtype).cuda()
+    limits = torch.iinfo(torch.int32)
+    for kind in range(4):
+
+        def garbage(*shape: int, kind: int = kind) -> Tensor:
+            if kind == 3:
+                return torch.randint(limits.min, limits.max, shape, generator=generator).to(torch.int32).cuda()
+            return torch.full(shape, (limits.min, limits.max, 0x7FFF7FFF)[kind], dtype=torch.int32).cuda()
+
+        geometry = {"kernel_shape": (3, 3), "pads": (1, 1, 1, 1), "group": 16 if depthwise else 1}
+        slots, sites, count = garbage(2, 7, 9), garbage(2 * 63), garbage(2)
+        out = torch.ops.dyn2trt.sparse_conv(rows, weight.cuda(), bias.cuda(), slots, sites, count, **geometry)
+        torch.ops.dyn2trt.mask_scatter(base, out, sites, count)
+        torch.cuda.synchronize()
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_offsets_beyond_32_bits(layout):
+    """Tensors of more than 2^31 elements, compared at some positions."""
+    n, c, h, w, width = 3, 1024, 900, 900, 8
+    if torch.cuda.mem_get_info()[0] < 24 * 2**30:
+        pytest.skip("needs 24 GiB of device memory")
+    generator = torch.Generator().manual_seed(3)
+    shapes = [(width, 1, 1, c), (3, 3, width), (c, 1, 1, width)]
+    weights = parameters(shapes, [c, 9, width], torch.float16, generator)
+    weights[2][:] = 0
+    weights[2][1, 1] = 1  # the centre alone: then every position stands for itself
+    x = torch.empty(n, c, h, w, dtype=torch.float16, device="cuda", memory_format=LAYOUTS[layout]).normal_()
+    assert x.numel() > 2**31
+    logits = (torch.rand(n, 1, h, w, generator=generator) - 0.5).cuda()
+    y = torch.ops.dyn2trt.gated_inverted_residual(x, logits, *on_gpu(weights))
+    at = (torch.randint(n, (1000,)), torch.randint(h, (1000,)), torch.randint(w, (1000,)))
+    at[0][:500] = n - 1
+    before, after, active = (t.permute(0, 2, 3, 1)[at].double().cpu() for t in (x, y, logits))
+    expand, expand_bias, _, depthwise_bias, project, project_bias = (t.double().squeeze() for t in weights)
+    hidden = (before @ expand.T + expand_bias).clamp(0, 6) + depthwise_bias
+    wanted = before + (hidden.clamp(0, 6) @ project.T + project_bias) * (active >= 0)
+    assert error(after, wanted) <= 2e-3
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)

@@ -11,8 +11,9 @@ from core_cases import DTYPES, LAYOUTS, MASKS, assert_close, dense, mask, parame
 from core_guarded import GuardedOps
 from torch import Tensor
 
+from dyn2trt.errors import Dyn2trtError
 from dyn2trt.ops import reference
-from dyn2trt.ops.core_library import ALLOW_TF32, GENERIC_ONLY
+from dyn2trt.ops.core_library import ALLOW_TF32, GENERIC_ONLY, tile
 from dyn2trt.ops.geometry import POINTWISE, Geometry, same3x3
 
 FLAGS = (0, GENERIC_ONLY)
@@ -259,3 +260,25 @@ def test_launches_of_a_block(host_core_path, name, shapes, launches, layout):
     ops.launched()
     ops.call(name, x, mask("some", 1, 9, 6, generator), *identity, *weights)
     assert ops.launched() == ["begin", *["gathered_gemm"] * (launches - 1)]
+
+
+@pytest.mark.parametrize(
+    ("name", "shapes", "tiles"),
+    [
+        ("gated_inverted_residual", [(40, 1, 1, 8), (3, 3, 40), (8, 1, 1, 40)], (4, 6)),
+        ("gated_basic_block", [(8, 3, 3, 8), (8, 3, 3, 8)], (4, 4)),
+        ("gated_bottleneck", [(16, 1, 1, 8), (16, 3, 3, 16), (8, 1, 1, 16)], (4, 4, 4)),
+    ],
+)
+def test_tiles_by_flags(host_core_path, name, shapes, tiles):
+    """As benchmarks/gpu_tiles.py asks for them: every tile of every convolution, and no other."""
+    generator = torch.Generator().manual_seed(15)
+    weights = parameters(shapes, [16] * len(shapes), torch.float16, generator)
+    x = dense((1, 8, 9, 6), torch.float16, "nhwc", generator)
+    identity = [] if name == "gated_inverted_residual" else [x]
+    logits = mask("some", 1, 9, 6, generator)
+    for convolution, there in enumerate(tiles):
+        for number in range(there):
+            composite(host_core_path, name, x, logits, weights, identity, tile(convolution, number))
+        with pytest.raises(Dyn2trtError, match=f"there is no tile {there} for this convolution"):
+            composite(host_core_path, name, x, logits, weights, identity, tile(convolution, there))

@@ -130,6 +130,8 @@ def gather_params(**changes: object) -> core.MaskGather:
         ({"geometry__dilation_h": 0}, "dilations lie in"),
         ({"set__n": -1}, "negative size"),
         ({"set__h": 1 << 20, "set__w": 1 << 20}, "site ids are 32 bits"),
+        ({"set__n": 1, "set__h": (1 << 31) - 100, "set__w": 1}, "site ids are 32 bits"),
+        ({"rows": 16, "x__c": 1 << 21}, "x has 2097152 channels"),
         ({"rows": 16}, "x [0, 0, 0, 0] does not lie on the set's grid [2, 4, 5]"),
         ({"set__count": 2}, "no multiple of its element's 4 bytes"),
     ],

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 import typer
+from core_guarded import GuardedOps
 from cpu_as_cuda import cpu_as_cuda
 
 from dyn2trt.ops.core_library import ENVIRONMENT
@@ -21,6 +22,7 @@ import gpu_all
 import gpu_block_cases
 import gpu_blocks
 import gpu_networks
+import gpu_tiles
 from gpu_floors import Ceilings
 
 
@@ -57,6 +59,27 @@ def test_blocks(tmp_path, monkeypatch):
     assert len(rows) == 3 * 2
     assert all(row["sparse_us"] > 0 and row["floor_us"] > 0 and row["active"] <= row["halo"] for row in rows)
     assert {row["active"] for row in rows if row["ratio"] == 1} == {2 * 6 * 6}
+
+
+@pytest.mark.usefixtures("stand_ins")
+@pytest.mark.parametrize("layout", ["nhwc", "nchw"])
+def test_tiles(tmp_path, monkeypatch, host_core_path, layout):
+    """Every tile of every convolution is asked for by its number, and its result checked: the host's kernels run."""
+    monkeypatch.setattr(gpu_tiles, "core_ops", lambda flags: GuardedOps(host_core_path, flags=flags))
+    cases = tuple((name, channels, 4, 1) for name, channels in zip(gpu_block_cases.BLOCKS, (8, 8, 32), strict=True))
+    monkeypatch.setattr(gpu_block_cases, "TARGETS", cases)
+    monkeypatch.setattr(gpu_tiles, "Budget", lambda **_: gpu_networks.Budget(0, 6, 6, 0.0))
+    gpu_tiles.main(ratios="0.5", dtype="fp16", layout=layout, measure_seconds=0, output=tmp_path / "tiles.json")
+    rows = json.loads((tmp_path / "tiles.json").read_text())["measurements"]
+    first = 4 if layout == "nhwc" else 3
+    assert [
+        [sum(row["block"].startswith(kind) and row["convolution"] == i for row in rows) for i in range(3)]
+        for kind in ("inverted", "basic", "bottleneck")
+    ] == [[first, 6, 0], [first, 4, 0], [first, 4, 4]]
+    assert [row["tile"] for row in rows if row["convolution"] == 2] == [
+        *("Tile128x128", "Tile64x64", "Tile128x32", "Tile32x64")
+    ]
+    assert all(row["us"] > 0 and row["active"] == 8 for row in rows)
 
 
 def test_wrong_results_stop_a_benchmark():
@@ -96,6 +119,9 @@ def test_one_command_for_everything(tmp_path, capsys, monkeypatch):
     scripts = {word for word in printed.split() if word.endswith(".py")}
     assert scripts
     assert all((gpu_all.ROOT / script).is_file() for script in scripts)
+    others = set(Path(__file__).parent.glob("test_*.py")) - {Path(__file__)}
+    marked = {path.name for path in others if "pytest.mark.gpu" in path.read_text()}
+    assert marked == {Path(script).name for script in scripts if Path(script).name.startswith("test_")}
     with pytest.raises(gpu_all.Dyn2trtError, match="steps are tests, memcheck, racecheck, synccheck"):
         gpu_all.main(output=tmp_path, only="nonsense", dry_run=True)
 
@@ -119,6 +145,34 @@ def test_one_command_for_everything(tmp_path, capsys, monkeypatch):
     assert records[1]["skipped"] == "no-such-program is not installed"
     assert records[2]["tests"] == {"tests": 1, "failures": 0, "errors": 0, "skipped": 1}
     assert [gpu_all.passed(r) for r in records] == [False, False, False, True]
+
+
+def test_what_finds_no_time_is_left_for_the_next_call(tmp_path, capsys, monkeypatch):
+    """A step that runs out of time is ended with all that it started; --resume repeats it, and not what passed."""
+    monkeypatch.setattr(gpu_all, "this_machine", lambda: SimpleNamespace(gpu="one"))
+    monkeypatch.setattr(gpu_all, "find_core_library", lambda: tmp_path)
+    started = tmp_path / "started"
+    steps = [
+        gpu_all.Step("quick", ("sh", "-c", f"echo quick >> {started}")),
+        gpu_all.Step("slow", ("sh", "-c", f"echo slow >> {started}; (sleep 2; echo late >> {started}) & wait")),
+        gpu_all.Step("last", ("sh", "-c", f"echo last >> {started}")),
+    ]
+    monkeypatch.setattr(gpu_all, "steps_for", lambda folder: steps)
+    with pytest.raises(typer.Exit) as ended:
+        gpu_all.main(output=tmp_path, minutes=0.5 / 60)
+    assert ended.value.exit_code == 1
+    printed = capsys.readouterr().out
+    assert "slow: OUT OF TIME\n" in printed
+    assert printed.endswith("no time left for last; --resume goes on\n")
+    records = json.loads((tmp_path / "summary.json").read_text())["steps"]
+    assert [(r["name"], r["exit_code"]) for r in records] == [("quick", 0), ("slow", None)]
+    steps[1] = gpu_all.Step("slow", ("sh", "-c", f"sleep 3; echo again >> {started}"))
+    with pytest.raises(typer.Exit) as ended:
+        gpu_all.main(output=tmp_path, resume=True)
+    assert ended.value.exit_code == 0
+    assert started.read_text().split() == ["quick", "slow", "again", "last"]
+    records = json.loads((tmp_path / "summary.json").read_text())["steps"]
+    assert [(r["name"], r["exit_code"]) for r in records] == [("quick", 0), ("slow", 0), ("last", 0)]
 
 
 def test_compiling_one_code_for_many_shapes_stays_static():

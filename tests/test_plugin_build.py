@@ -19,6 +19,8 @@ from dyn2trt import plugin_library
 from dyn2trt.build import BuildOptions, build_engine
 from dyn2trt.contract import DOMAIN, SCHEMAS, VERSION
 from dyn2trt.errors import Dyn2trtError
+from dyn2trt.export import export_network
+from dyn2trt.networks.zoo import build_network
 from dyn2trt.plugin_library import describe_library, load_plugin_library
 
 pytestmark = pytest.mark.tensorrt
@@ -219,6 +221,21 @@ def test_shapes_of_a_site_set(tmp_path, batch, n, stride):
         "rows_x": (p_x, 6),
     }
     assert {name: border.dtype for name, border in passport.outputs.items()}["rows_x"] == "half"
+
+
+@pytest.mark.usefixtures("host_plugins")
+@pytest.mark.parametrize("dynamic", [False, True], ids=["static", "dynamic"])
+@pytest.mark.parametrize(("precision", "formats"), [("fp32", {"kLINEAR"}), ("fp16", {"kLINEAR", "kHWC8"})])
+def test_channels_last_is_offered(tmp_path, caplog, precision, formats, dynamic):
+    """TensorRT knows the channels, of outputs too, when it asks which formats a plugin supports."""
+    network = build_network("cifar_resnet", {"depth": "8"}).eval()
+    model, shape = tmp_path / "model.onnx", (1, 3, 16, 16)
+    export_network(network, input_shape=shape, path=model, precision=precision, dynamic_batch=dynamic)
+    ranges = {"min_shapes": {"x": shape}, "max_shapes": {"x": (4, *shape[1:])}} if dynamic else {}
+    with caplog.at_level("DEBUG", "dyn2trt.tensorrt"):
+        build_engine(model, tmp_path / "model.plan", BuildOptions(**ranges, optimization_level=0))
+    said = re.findall(r"dyn2trt::GatedBasicBlock: configured in (\w+), [1-9]\d* bytes of workspace", caplog.text)
+    assert set(said) == formats
 
 
 HEADERS = "DYN2TRT_TENSORRT_HEADERS"

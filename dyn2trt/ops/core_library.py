@@ -24,6 +24,11 @@ GENERIC_ONLY = 2
 NCHW, NHWC = 0, 1
 
 
+def tile(convolution: int, number: int) -> int:
+    """The flag that forces a tile, by its number in its list of tiles.h, on a convolution, counted by launches."""
+    return (number + 1) << (8 + 4 * convolution)
+
+
 class Dense(Structure):
     """A dense tensor [n, c, h, w]; strides in elements."""
 

@@ -18,17 +18,22 @@ nvinfer1::ILogger* findLogger() {
   return getLogger != nullptr ? getLogger() : nullptr;
 }
 
+std::string line(char const* op, std::string const& message) { return std::string("dyn2trt::") + op + ": " + message; }
+
 }  // namespace
 
 void setLoggerFinder(nvinfer1::ILoggerFinder* finder) { loggerFinder = finder; }
 
 void logError(char const* op, std::string const& message) {
-  std::string const line = std::string("dyn2trt::") + op + ": " + message;
   if (auto* logger = findLogger()) {
-    logger->log(nvinfer1::ILogger::Severity::kERROR, line.c_str());
+    logger->log(nvinfer1::ILogger::Severity::kERROR, line(op, message).c_str());
   } else {
-    std::fprintf(stderr, "%s\n", line.c_str());
+    std::fprintf(stderr, "%s\n", line(op, message).c_str());
   }
+}
+
+void logVerbose(char const* op, std::string const& message) {
+  if (auto* logger = findLogger()) logger->log(nvinfer1::ILogger::Severity::kVERBOSE, line(op, message).c_str());
 }
 
 }  // namespace dyn2trt::tensorrt

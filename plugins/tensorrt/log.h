@@ -13,4 +13,7 @@ void setLoggerFinder(nvinfer1::ILoggerFinder* finder);
 // Logs an error as "dyn2trt::<op>: <message>", on stderr when no logger is found.
 void logError(char const* op, std::string const& message);
 
+// Likewise for who asks TensorRT to be verbose; nothing where no logger is found.
+void logVerbose(char const* op, std::string const& message);
+
 }  // namespace dyn2trt::tensorrt

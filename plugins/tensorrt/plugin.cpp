@@ -1,5 +1,6 @@
 #include "plugin.h"
 
+#include <algorithm>
 #include <new>
 
 #include "contract.h"
@@ -46,7 +47,10 @@ nvinfer1::IPluginCapability* Plugin::getCapabilityInterface(nvinfer1::PluginCapa
 
 nvinfer1::IPluginV3* Plugin::clone() noexcept {
   auto* const plugin = new (std::nothrow) Plugin(op_, attributes_);
-  if (plugin != nullptr) plugin->nbInputs_ = nbInputs_;
+  if (plugin != nullptr) {
+    plugin->nbInputs_ = nbInputs_;
+    plugin->workspaceBytes_ = workspaceBytes_;
+  }
   return plugin;
 }
 
@@ -88,8 +92,16 @@ bool Plugin::supportsFormatCombination(int32_t position, DynamicPluginTensorDesc
 
 int32_t Plugin::configurePlugin(DynamicPluginTensorDesc const* inputs, int32_t nbInputs,
                                 DynamicPluginTensorDesc const* outputs, int32_t nbOutputs) noexcept {
+  Call const call = largestCall(attributes_, inputs, nbInputs, outputs, nbOutputs);
   size_t bytes = 0;
-  return check(largestCall(attributes_, inputs, nbInputs, outputs, nbOutputs), &bytes);
+  int32_t const status = check(call, &bytes);
+  if (status == kOk) {
+    bool const last = std::any_of(call.inputs.begin(), call.inputs.end(),
+                                  [](Tensor const& tensor) { return tensor.format == nvinfer1::TensorFormat::kHWC8; });
+    logVerbose(op_.name, std::string("configured in ") + (last ? "kHWC8" : "kLINEAR") + ", " + std::to_string(bytes) +
+                             " bytes of workspace");
+  }
+  return status;
 }
 
 size_t Plugin::getWorkspaceSize(DynamicPluginTensorDesc const* inputs, int32_t nbInputs,
@@ -105,8 +117,8 @@ int32_t Plugin::onShapeChange(PluginTensorDesc const* inputs, int32_t nbInputs, 
   for (int32_t i = 0; i < nbInputs; ++i) call.inputs.push_back(toTensor(inputs[i]));
   for (int32_t i = 0; i < nbOutputs; ++i) call.outputs.push_back(toTensor(outputs[i]));
   nbInputs_ = call.inputs.size();
-  size_t bytes = 0;
-  return check(call, &bytes);
+  workspaceBytes_ = 0;
+  return check(call, &workspaceBytes_);
 }
 
 int32_t Plugin::enqueue(PluginTensorDesc const* inputDescriptions, PluginTensorDesc const* outputDescriptions,
@@ -116,10 +128,8 @@ int32_t Plugin::enqueue(PluginTensorDesc const* inputDescriptions, PluginTensorD
   for (size_t i = 0; i < nbInputs_; ++i) call.inputs.push_back(toTensor(inputDescriptions[i], inputs[i]));
   for (size_t i = 0; i < op_.outputs.size(); ++i) call.outputs.push_back(toTensor(outputDescriptions[i], outputs[i]));
   // TensorRT gave what getWorkspaceSize asked for at the largest shape, which is enough at this one.
-  size_t bytes = 0;
-  if (op_.workspace != nullptr && op_.workspace(call, &bytes) != DYN2TRT_OK) return refuse(dyn2trt_last_error());
-  if (op_.enqueue(call, aligned(workspace), bytes, stream) != DYN2TRT_OK) return refuse(dyn2trt_last_error());
-  return kOk;
+  int const status = op_.enqueue(call, aligned(workspace), workspaceBytes_, stream);
+  return status == DYN2TRT_OK ? kOk : refuse(dyn2trt_last_error());
 }
 
 nvinfer1::PluginFieldCollection const* Plugin::getFieldsToSerialize() noexcept {

@@ -55,7 +55,9 @@ class Plugin : public nvinfer1::IPluginV3,
 
   Op const& op_;
   Attributes attributes_;
-  size_t nbInputs_;  // of the last onShapeChange
+  // Of the last onShapeChange.
+  size_t nbInputs_;
+  size_t workspaceBytes_ = 0;
   std::vector<nvinfer1::PluginField> fields_;
   nvinfer1::PluginFieldCollection collection_{};
 };

@@ -10,43 +10,12 @@ struct BasicBlock {
   static int check(const Dyn2trtGatedBasicBlock& p) { return check_residual(p); }
 
   static void make(Composite& c, const Dyn2trtGatedBasicBlock& p, Workspace& workspace) {
-    gate(c, p);
-    c.geometry = same3x3();
-    c.sets.active = workspace.take_set(p.y.n, p.y.h, p.y.w);
-    c.sets.input = workspace.take_set(p.y.n, p.y.h, p.y.w);
+    gate(c, p, same3x3(), p.y, workspace);
     c.identity = p.identity;
     c.out_activation = p.activation;
-    c.n_convolutions = 2;
-
-    ConvStep step = {};
-    step.dtype = p.dtype;
-    step.flags = p.flags;
-    step.c_out = p.y.c;
-
-    ConvStep& conv1 = c.convolutions[0] = step;
-    conv1.geometry = same3x3(p.stride_h, p.stride_w);
-    conv1.c_in = p.x.c;
-    conv1.h_in = p.x.h;
-    conv1.w_in = p.x.w;
-    conv1.x = &p.x;
-    conv1.output = c.sets.input;
-    conv1.weight = p.conv1_weight;
-    conv1.bias = p.conv1_bias;
-    conv1.activation = p.activation;
-
-    ConvStep& conv2 = c.convolutions[1] = step;
-    conv2.geometry = same3x3();
-    conv2.c_in = p.y.c;
-    conv2.h_in = p.y.h;
-    conv2.w_in = p.y.w;
-    conv2.slots = c.sets.input.slots;
-    conv2.output = c.sets.active;
-    conv2.weight = p.conv2_weight;
-    conv2.bias = p.conv2_bias;
-    plan(c, workspace);
+    convolve_halo(c, p.x, same3x3(p.stride_h, p.stride_w), {p.y.c, p.conv1_weight, p.conv1_bias, p.activation});
+    convolve_active(c, c.geometry, {p.y.c, p.conv2_weight, p.conv2_bias, DYN2TRT_NONE});
   }
-
-  static bool is_empty(const Dyn2trtGatedBasicBlock& p) { return positions(p.y.n, p.y.h, p.y.w) * p.y.c == 0; }
 };
 
 }  // namespace

@@ -3,6 +3,15 @@
 #include <climits>
 
 namespace dyn2trt {
+namespace {
+
+// Keeps what a block of threads counts, rows times channels, far inside 32 bits.
+constexpr int32_t kMostChannels = 1 << 20;
+
+// Kernels add to a position what a tile or a kernel with pads and dilation may reach beyond it, in 32 bits.
+constexpr int64_t kMostPositions = INT_MAX - (1 << 25);
+
+}  // namespace
 
 int check_dtype(int32_t dtype) {
   if (dtype >= DYN2TRT_FLOAT32 && dtype <= DYN2TRT_BFLOAT16) return DYN2TRT_OK;
@@ -48,21 +57,22 @@ int check_grid(const char* what, int32_t n, int32_t h, int32_t w) {
   if (n < 0 || h < 0 || w < 0) {
     return fail(DYN2TRT_INVALID_ARGUMENT, "%s has a negative size: [%d, %d, %d]", what, n, h, w);
   }
-  if (h != 0 && w != 0 && (int64_t{h} * w > INT_MAX || positions(n, h, w) > INT_MAX)) {
+  if (h != 0 && w != 0 && (int64_t{h} * w > kMostPositions || positions(n, h, w) > kMostPositions)) {
     return fail(DYN2TRT_UNSUPPORTED, "%s has [%d, %d, %d] positions; site ids are 32 bits", what, n, h, w);
   }
   return DYN2TRT_OK;
 }
 
 int check_channels(const char* what, int32_t channels) {
-  constexpr int32_t kMost = 1 << 20;
-  if (channels >= 1 && channels <= kMost) return DYN2TRT_OK;
-  return fail(DYN2TRT_INVALID_ARGUMENT, "%s lie in 1..%d, not %d", what, kMost, channels);
+  if (channels >= 1 && channels <= kMostChannels) return DYN2TRT_OK;
+  return fail(DYN2TRT_INVALID_ARGUMENT, "%s lie in 1..%d, not %d", what, kMostChannels, channels);
 }
 
 int check_dense(const char* what, const Dyn2trtDense& t, int32_t dtype, bool sizes_only) {
   DYN2TRT_TRY(check_grid(what, t.n, t.h, t.w));
-  if (t.c < 0) return fail(DYN2TRT_INVALID_ARGUMENT, "%s has %d channels", what, t.c);
+  if (t.c < 0 || t.c > kMostChannels) {
+    return fail(DYN2TRT_INVALID_ARGUMENT, "%s has %d channels; 0 to %d are possible", what, t.c, kMostChannels);
+  }
   if (t.layout != DYN2TRT_NCHW && t.layout != DYN2TRT_NHWC) {
     return fail(DYN2TRT_INVALID_ARGUMENT, "layout of %s is 0 (NCHW) or 1 (NHWC), not %d", what, t.layout);
   }

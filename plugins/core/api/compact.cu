@@ -78,7 +78,7 @@ int compact(const CompactStep& step, void* stream) {
     DYN2TRT_TRY(
         scatter({step.dtype, DYN2TRT_REDUCE_ADD, step.activation, *step.identity, *step.y, nullptr, {}}, stream));
   }
-  const Grid grid = {static_cast<unsigned>(step.n * params.shares * step.n_sets)};
+  const Grid grid = {static_cast<unsigned>(step.n) * params.shares * step.n_sets};
   const int64_t mask_words = int64_t{ceil_div(step.mask_w, 32)} * step.mask_h;
   if (largest <= 2048 && mask_words <= Compact<256>::kWords) return launch<Compact<256>>(grid, params, stream);
   return launch<Compact<1024>>(grid, params, stream);

@@ -5,6 +5,18 @@
 namespace dyn2trt {
 namespace {
 
+ConvStep& append(Composite& c, const Dyn2trtGeometry& geometry, const Filters& filters) {
+  ConvStep& step = c.convolutions[c.n_convolutions++];
+  step.dtype = c.dtype;
+  step.flags = c.flags;
+  step.geometry = geometry;
+  step.c_out = filters.c_out;
+  step.weight = filters.weight;
+  step.bias = filters.bias;
+  step.activation = filters.activation;
+  return step;
+}
+
 // The last step as one that writes y itself, with a depthwise one before it drawn in.
 ConvStep fused_last(const Composite& c, bool with_depthwise) {
   ConvStep last = c.convolutions[c.n_convolutions - 1];
@@ -26,6 +38,28 @@ ConvStep fused_last(const Composite& c, bool with_depthwise) {
 
 }  // namespace
 
+void convolve_halo(Composite& c, const Dyn2trtDense& x, const Dyn2trtGeometry& geometry, const Filters& filters) {
+  ConvStep& step = append(c, geometry, filters);
+  step.x = &x;
+  step.c_in = x.c;
+  step.h_in = x.h;
+  step.w_in = x.w;
+  step.output = c.sets.halo;
+}
+
+ConvStep& convolve_active(Composite& c, const Dyn2trtGeometry& geometry, const Filters& filters) {
+  const bool keeps_rows = is_pointwise(geometry);
+  const Dyn2trtSiteSet& input = keeps_rows ? c.sets.active : c.sets.halo;
+  const int32_t c_in = c.convolutions[c.n_convolutions - 1].c_out;
+  ConvStep& step = append(c, geometry, filters);
+  step.c_in = c_in;
+  step.h_in = input.h;
+  step.w_in = input.w;
+  step.slots = keeps_rows ? nullptr : input.slots;
+  step.output = c.sets.active;
+  return step;
+}
+
 void plan(Composite& c, Workspace& workspace) {
   const bool with_depthwise = c.n_convolutions > 1 && c.convolutions[c.n_convolutions - 2].depthwise;
   const ConvStep last = fused_last(c, with_depthwise);
@@ -36,6 +70,7 @@ void plan(Composite& c, Workspace& workspace) {
   const void* rows = nullptr;
   for (int32_t i = 0; i < c.n_steps; ++i) {
     ConvStep& step = c.convolutions[i];
+    step.forced_tile = tile_of(c.flags, i);
     step.rows = rows;
     if (c.fused && i == c.n_steps - 1) break;
     const Dyn2trtSiteSet& set = step.output;
@@ -64,11 +99,11 @@ int run(const Composite& c, void* stream) {
   compaction.mask = c.mask;
   compaction.threshold = c.threshold;
   compaction.n = c.y.n;
-  compaction.mask_h = c.mask_h;
-  compaction.mask_w = c.mask_w;
+  compaction.mask_h = c.y.h;
+  compaction.mask_w = c.y.w;
   compaction.n_sets = 2;
   compaction.sets[0] = {c.sets.active, kPointwise};
-  compaction.sets[1] = {c.sets.input, c.geometry};
+  compaction.sets[1] = {c.sets.halo, c.geometry};
   compaction.zeros = c.arrivals;
   compaction.n_zeros = c.n_arrivals;
   compaction.dtype = c.dtype;
@@ -91,8 +126,9 @@ int check_gate(int32_t dtype, int32_t activation, const Dyn2trtDense& output) {
   return check_channels("output channels", output.c);
 }
 
-int check_parameter(const char* what, const void* pointer, int32_t dtype) {
-  return check_pointer(what, pointer, bytes_of(dtype));
+int check_parameters(int32_t dtype, std::initializer_list<Parameter> parameters) {
+  for (const Parameter& p : parameters) DYN2TRT_TRY(check_pointer(p.what, p.pointer, bytes_of(dtype)));
+  return DYN2TRT_OK;
 }
 
 }  // namespace dyn2trt

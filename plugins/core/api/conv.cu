@@ -67,6 +67,7 @@ bool gemm_call(const ConvStep& step, gemm::Call& call) {
   call = {};
   call.dtype = dtype;
   call.tf32 = (step.flags & DYN2TRT_ALLOW_TF32) != 0;
+  call.forced_tile = step.forced_tile;
   gemm::Arguments& p = call.arguments;
   if (step.x != nullptr) {
     p.source = gemm::Source::kPixels;
@@ -181,5 +182,6 @@ int dyn2trt_sparse_conv(const Dyn2trtSparseConv* params, void* stream) {
   step.bias = p.bias;
   step.activation = p.activation;
   step.rows_out = p.rows_out;
+  step.forced_tile = tile_of(p.flags, 0);
   return convolve(step, stream);
 }

@@ -32,10 +32,10 @@ int check_residual(const Params& p) {
     return fail(DYN2TRT_UNSUPPORTED, "y must be neither x nor identity: the block reads them while it writes y");
   }
   DYN2TRT_TRY(check_pointer("mask", p.mask, alignof(float)));
-  DYN2TRT_TRY(check_parameter("conv1_weight", p.conv1_weight, p.dtype));
-  DYN2TRT_TRY(check_parameter("conv1_bias", p.conv1_bias, p.dtype));
-  DYN2TRT_TRY(check_parameter("conv2_weight", p.conv2_weight, p.dtype));
-  return check_parameter("conv2_bias", p.conv2_bias, p.dtype);
+  return check_parameters(p.dtype, {{"conv1_weight", p.conv1_weight},
+                                    {"conv1_bias", p.conv1_bias},
+                                    {"conv2_weight", p.conv2_weight},
+                                    {"conv2_bias", p.conv2_bias}});
 }
 
 }  // namespace dyn2trt

@@ -58,8 +58,14 @@ struct ConvStep {
   // Memory for blocks that share a tile, see split_memory(); null: they do not.
   float* partial = nullptr;
   int32_t* arrivals = nullptr;  // all 0 before and after the launch
+  int32_t forced_tile = -1;     // of the gathered GEMM; -1 leaves the choice to it
 };
 int convolve(const ConvStep& step, void* stream);
+
+// The tile that DYN2TRT_TILE forces on a convolution, -1 without one.
+inline int32_t tile_of(uint32_t flags, int32_t convolution) {
+  return static_cast<int32_t>(flags >> (8 + 4 * convolution) & 0xfu) - 1;
+}
 
 // Whether convolve() takes a step that writes y or has a depthwise convolution before it.
 bool can_fuse(const ConvStep& step);

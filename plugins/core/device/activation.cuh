@@ -51,9 +51,4 @@ DYN2TRT_DEVICE float activate(float x, const Activation& a) {
   return a.swish ? x * clamped * (1.0f / 6.0f) : clamped;
 }
 
-template <int kActivation>
-DYN2TRT_DEVICE float activate(float x) {
-  return activate(x, kActivation);
-}
-
 }  // namespace dyn2trt

@@ -7,6 +7,7 @@
 
 #include "gemm/kernel.cuh"
 #include "gemm/tiles.h"
+#include "launch/launch.cuh"
 
 namespace dyn2trt::gemm {
 
@@ -14,11 +15,6 @@ struct TileData {
   int rows, cols;
   int blocks;  // that a multiprocessor holds at once
   int shared_bytes;
-};
-
-struct Device {
-  int multiprocessors;
-  int shared_bytes;  // that a block may have
 };
 
 struct Problem {
@@ -79,7 +75,8 @@ inline double tile_cost(const TileData& tile, bool depthwise) {
 
 // The tile of least estimated time, or the forced one.
 template <std::size_t kTiles>
-Choice choose(const std::array<TileData, kTiles>& tiles, const Device& device, const Problem& problem, int forced) {
+Choice choose(const std::array<TileData, kTiles>& tiles, const DeviceLimits& device, const Problem& problem,
+              int forced) {
   Choice best = {-1, 0};
   double best_time = 0;
   for (int i = 0; i < static_cast<int>(kTiles); ++i) {

@@ -5,7 +5,6 @@
 #include "gemm/load_contiguous.cuh"
 #include "gemm/load_depthwise.cuh"
 #include "gemm/load_planar.cuh"
-#include "launch/launch.cuh"
 
 namespace dyn2trt::gemm {
 

@@ -127,6 +127,10 @@ int gathered_gemm(Call call, void* stream) {
     return fail(DYN2TRT_UNSUPPORTED, "the tensor-core kernels take at most %d kernel positions, not %d x %d", kMaxTaps,
                 p.kernel_h, p.kernel_w);
   }
+  if (p.depthwise_weight != nullptr && p.kernel_h * p.kernel_w != kMaxTaps) {
+    return fail(DYN2TRT_UNSUPPORTED, "a depthwise convolution before the product has %d kernel positions, not %d x %d",
+                kMaxTaps, p.kernel_h, p.kernel_w);
+  }
   if (p.out.planar != p.residual.planar && p.residual.data != nullptr) {
     return fail(DYN2TRT_UNSUPPORTED, "residual and output need the same layout");
   }
@@ -140,14 +144,19 @@ int gathered_gemm(Call call, void* stream) {
   if (p.n > kMaxImages) p.partial = nullptr;  // launches of one call would share the arrivals' memory sizes
 
   const Problem problem = problem_of(call);
-  const Device device = {multiprocessors(), max_shared_bytes()};
+  DeviceLimits device = {};
+  DYN2TRT_TRY(device_limits(device));
   Choice choice = {-1, 0};
   with_tiles(call, [&](const auto& tiles) {
     choice = choose(tiles, device, problem, call.forced_tile);
     if (choice.tile >= 0) p.sharers = problem.shared_tiles ? sharers_of(tiles[choice.tile], problem) : 0;
   });
   if (choice.tile < 0) {
-    return fail(DYN2TRT_UNSUPPORTED, "no tile fits into %d bytes of shared memory", device.shared_bytes);
+    return call.forced_tile < 0
+               ? fail(DYN2TRT_UNSUPPORTED, "no tile fits into %d bytes of shared memory", device.shared_bytes)
+               : fail(DYN2TRT_UNSUPPORTED,
+                      "there is no tile %d for this convolution, or not in %d bytes of shared memory", call.forced_tile,
+                      device.shared_bytes);
   }
   for (p.first_image = 0; p.first_image < p.n; p.first_image += kMaxImages) {
     p.images = std::min(kMaxImages, p.n - p.first_image);

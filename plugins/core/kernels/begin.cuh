@@ -8,6 +8,7 @@
 #include "device/dense.cuh"
 #include "device/vector.cuh"
 #include "kernels/compact.cuh"
+#include "kernels/row_tile.cuh"
 
 namespace dyn2trt {
 
@@ -74,17 +75,14 @@ struct Begin {
     const int image = block / blocks_per_image;
     const int first = block % blocks_per_image * kPositions;
     const int here = min(kPositions, p.y.h * p.y.w - first);
-    const int vectors = p.y.c / kWidth;
     const float* mask = p.compact.mask + static_cast<int64_t>(image) * p.y.h * p.y.w + first;
-    for (int i = threadIdx.x; i < here * vectors; i += kThreads) {
-      const int position = i / vectors;
-      if (mask[position] >= p.compact.threshold) continue;
-      const int channel = (i - position * vectors) * kWidth;
+    for_each_vector<kThreads, kWidth>(here, p.y.c, [&](int position, int channel) {
+      if (mask[position] >= p.compact.threshold) return;
       const int h = (first + position) / p.y.w;
       const int w = first + position - h * p.y.w;
       store_vector(p.y.data + p.y.offset(image, h, w) + channel,
                    activated(p, load_vector<kWidth>(p.identity.data + p.identity.offset(image, h, w) + channel)));
-    }
+    });
   }
 };
 

@@ -23,11 +23,9 @@ struct Depthwise {
 
   static __device__ void run(const Params& p, Shared&) {
     const RowTile tile = row_tile<kRows>(p.blocks_per_image, p.count, p.h_out * p.w_out);
-    const int vectors = p.c_in / kWidth;
     const int64_t channel_stride = p.source == Source::kDense ? p.x.stride_c : 1;
-    for (int i = threadIdx.x; i < tile.here * vectors; i += kThreads) {
-      const int64_t row = tile.first + i / vectors;
-      const int channel = i % vectors * kWidth;
+    for_each_vector<kThreads, kWidth>(tile.here, p.c_in, [&](int row_of_tile, int channel) {
+      const int64_t row = tile.first + row_of_tile;
       const Site site = output_site(p, row);
       float sum[kWidth];
       const Vector<T, kWidth> bias = load_vector<kWidth>(p.bias + channel);
@@ -48,7 +46,7 @@ struct Depthwise {
 #pragma unroll
       for (int e = 0; e < kWidth; ++e) out[e] = from_float<T>(activate(sum[e], p.activation));
       store_vector(p.rows_out + row * p.c_out + channel, out);
-    }
+    });
   }
 };
 

@@ -30,17 +30,14 @@ struct GatherChannelsLast {
 
   static __device__ void run(const Params& p, Shared&) {
     const RowTile tile = row_tile<kRows>(p.blocks_per_image, p.count, p.x.h * p.x.w);
-    const int vectors = p.x.c / kWidth;
-    for (int i = threadIdx.x; i < tile.here * vectors; i += kThreads) {
-      const int64_t row = tile.first + i / vectors;
-      const int channel = i % vectors * kWidth;
-      const Site site = tile.site(p.sites, i / vectors, p.x);
+    for_each_vector<kThreads, kWidth>(tile.here, p.x.c, [&](int row, int channel) {
+      const Site site = tile.site(p.sites, row, p.x);
       Vector<T, kWidth> value = zero_vector<T, kWidth>();
       if (site.image >= 0) {
         value = load_vector<kWidth>(p.x.data + p.x.offset(site.image, site.row, site.column) + channel);
       }
-      store_vector(p.rows + row * p.x.c + channel, value);
-    }
+      store_vector(p.rows + (tile.first + row) * p.x.c + channel, value);
+    });
   }
 };
 

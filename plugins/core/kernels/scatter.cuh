@@ -26,13 +26,12 @@ DYN2TRT_DEVICE T scattered(const ScatterParams<T>& p, float base, float row) {
   return from_float<T>(activate(p.add != 0 ? base + row : row, p.activation));
 }
 
-// The row at a position, or -1: `slots` are believed only when they lie inside the rows.
+// The row at a site, or -1: `slots` are believed only when they lie inside the rows.
 template <class T>
-DYN2TRT_DEVICE int slot_at(const ScatterParams<T>& p, int image, int position) {
+DYN2TRT_DEVICE int slot_at(const ScatterParams<T>& p, int64_t site) {
   if (p.rows == nullptr) return -1;
-  const int capacity = p.y.h * p.y.w;
-  const int slot = p.slots[image * capacity + position];
-  return slot >= 0 && slot < p.y.n * capacity ? slot : -1;
+  const int slot = p.slots[site];
+  return slot >= 0 && slot < p.y.n * p.y.h * p.y.w ? slot : -1;
 }
 
 // Every position of y, channels-last in vectors of kWidth: stride_c is 1, and the channels and all strides of base
@@ -47,16 +46,11 @@ struct ScatterChannelsLast {
   struct Shared {};
 
   static __device__ void run(const Params& p, Shared&) {
-    const int image = blockIdx.x / p.blocks_per_image;
-    const int first = blockIdx.x % p.blocks_per_image * kPositions;
-    const int here = min(kPositions, p.y.h * p.y.w - first);
-    const int vectors = p.y.c / kWidth;
-    for (int i = threadIdx.x; i < here * vectors; i += kThreads) {
-      const int position = first + i / vectors;
-      const int channel = i % vectors * kWidth;
-      const int h = position / p.y.w, w = position % p.y.w;
-      const int slot = slot_at(p, image, position);
-      Vector<T, kWidth> value = load_vector<kWidth>(p.base.data + p.base.offset(image, h, w) + channel);
+    const RowTile tile = row_tile<kPositions>(p.blocks_per_image, nullptr, p.y.h * p.y.w);
+    for_each_vector<kThreads, kWidth>(tile.here, p.y.c, [&](int position, int channel) {
+      const int h = (tile.start + position) / p.y.w, w = (tile.start + position) % p.y.w;
+      const int slot = slot_at(p, tile.first + position);
+      Vector<T, kWidth> value = load_vector<kWidth>(p.base.data + p.base.offset(tile.image, h, w) + channel);
       if (slot >= 0) {
         const Vector<T, kWidth> row = load_vector<kWidth>(p.rows + static_cast<int64_t>(slot) * p.y.c + channel);
 #pragma unroll
@@ -65,8 +59,8 @@ struct ScatterChannelsLast {
 #pragma unroll
         for (int e = 0; e < kWidth; ++e) value[e] = from_float<T>(activate(to_float(value[e]), p.activation));
       }
-      store_vector(p.y.data + p.y.offset(image, h, w) + channel, value);
-    }
+      store_vector(p.y.data + p.y.offset(tile.image, h, w) + channel, value);
+    });
   }
 };
 
@@ -85,14 +79,12 @@ struct ScatterPlanar {
   };
 
   static __device__ void run(const Params& p, Shared& shared) {
-    const int image = blockIdx.x / p.blocks_per_image;
-    const int first = blockIdx.x % p.blocks_per_image * kPositions;
-    const int here = min(kPositions, p.y.h * p.y.w - first);
+    const RowTile tile = row_tile<kPositions>(p.blocks_per_image, nullptr, p.y.h * p.y.w);
     const int lane = threadIdx.x % kWarp;
     const int warp = threadIdx.x / kWarp;
-    const int slot = lane < here ? slot_at(p, image, first + lane) : -1;
+    const int slot = lane < tile.here ? slot_at(p, tile.first + lane) : -1;
     const unsigned active = __ballot_sync(kFullWarp, slot >= 0);
-    const int h = (first + lane) / p.y.w, w = (first + lane) % p.y.w;
+    const int h = (tile.start + lane) / p.y.w, w = (tile.start + lane) % p.y.w;
     for (int base = 0; base < p.y.c; base += kChannels) {
       if (active != 0) {  // the same in all warps
         for (int i = warp; i < kPositions; i += kThreads / kWarp) {
@@ -103,9 +95,9 @@ struct ScatterPlanar {
         __syncthreads();
       }
       for (int c = warp; c < kChannels; c += kThreads / kWarp) {
-        if (lane >= here || base + c >= p.y.c) continue;
-        const float old = to_float(p.base.data[p.base.offset(image, h, w) + (base + c) * p.base.stride_c]);
-        T& to = p.y.data[p.y.offset(image, h, w) + (base + c) * p.y.stride_c];
+        if (lane >= tile.here || base + c >= p.y.c) continue;
+        const float old = to_float(p.base.data[p.base.offset(tile.image, h, w) + (base + c) * p.base.stride_c]);
+        T& to = p.y.data[p.y.offset(tile.image, h, w) + (base + c) * p.y.stride_c];
         to = slot >= 0 ? scattered(p, old, to_float(shared.tile[lane][c])) : from_float<T>(activate(old, p.activation));
       }
       if (active != 0) __syncthreads();

@@ -12,6 +12,11 @@ struct Grid {
   unsigned x = 1, y = 1, z = 1;
 };
 
+struct DeviceLimits {
+  int multiprocessors;
+  int shared_bytes;  // that a block may ask for
+};
+
 template <class Kernel>
 constexpr std::size_t kSharedBytes = std::is_empty_v<typename Kernel::Shared> ? 0 : sizeof(typename Kernel::Shared);
 
@@ -28,8 +33,10 @@ int launch(Grid grid, const typename Kernel::Params& params, void* /*stream*/) {
   return error == nullptr ? DYN2TRT_OK : fail(DYN2TRT_LAUNCH_FAILED, "%s", error);
 }
 
-inline int multiprocessors() { return host::device().multiprocessors; }
-inline int max_shared_bytes() { return host::device().shared_bytes; }
+inline int device_limits(DeviceLimits& limits) {
+  limits = {host::device().multiprocessors, host::device().shared_bytes};
+  return DYN2TRT_OK;
+}
 
 #else
 
@@ -63,15 +70,25 @@ int launch(Grid grid, const typename Kernel::Params& params, void* stream) {
               grid.z, cudaGetErrorString(error));
 }
 
-inline int device_attribute(cudaDeviceAttr attribute, int otherwise) {
-  int device = 0, value = 0;
-  if (cudaGetDevice(&device) != cudaSuccess) return otherwise;
-  return cudaDeviceGetAttribute(&value, attribute, device) == cudaSuccess ? value : otherwise;
+// Of the current device. Asked for once: a thread mostly stays on its device, and launches wait for this.
+inline int device_limits(DeviceLimits& limits) {
+  thread_local int known = -1;
+  thread_local DeviceLimits of_known;
+  int device = 0;
+  cudaError_t error = cudaGetDevice(&device);
+  if (error == cudaSuccess && device != known) {
+    known = -1;
+    error = cudaDeviceGetAttribute(&of_known.multiprocessors, cudaDevAttrMultiProcessorCount, device);
+    if (error == cudaSuccess) {
+      error = cudaDeviceGetAttribute(&of_known.shared_bytes, cudaDevAttrMaxSharedMemoryPerBlockOptin, device);
+    }
+    if (error == cudaSuccess) known = device;
+  }
+  limits = of_known;
+  if (error == cudaSuccess) return DYN2TRT_OK;
+  cudaGetLastError();
+  return fail(DYN2TRT_LAUNCH_FAILED, "no device to launch on: %s", cudaGetErrorString(error));
 }
-
-// Of the current device: streaming multiprocessors, bytes of shared memory a block may ask for.
-inline int multiprocessors() { return device_attribute(cudaDevAttrMultiProcessorCount, 1); }
-inline int max_shared_bytes() { return device_attribute(cudaDevAttrMaxSharedMemoryPerBlockOptin, 48 * 1024); }
 
 #endif
 

@@ -27,19 +27,6 @@ DYN2TRT_DEVICE void cp_async_16(void* shared, const void* global, bool valid) {
 #endif
 }
 
-// Starts a copy of 4 bytes, likewise: for rows whose length is no multiple of 16 bytes.
-DYN2TRT_DEVICE void cp_async_4(void* shared, const void* global, bool valid) {
-#if DYN2TRT_ON_HOST
-  host::cp_async(shared, global, 4, valid);
-#elif DYN2TRT_ARCH >= 800
-  asm volatile("cp.async.ca.shared.global [%0], [%1], 4, %2;\n" ::"r"(shared_address(shared)), "l"(global),
-               "r"(valid ? 4 : 0)
-               : "memory");
-#else
-  *static_cast<uint32_t*>(shared) = valid ? *static_cast<const uint32_t*>(global) : 0u;
-#endif
-}
-
 // Closes the group of copies started since the last commit.
 DYN2TRT_DEVICE void cp_async_commit() {
 #if DYN2TRT_ON_HOST

@@ -43,15 +43,4 @@ DYN2TRT_DEVICE void ldmatrix_x4_trans(uint32_t (&r)[4], const void* row) {
 #endif
 }
 
-DYN2TRT_DEVICE void ldmatrix_x2_trans(uint32_t (&r)[2], const void* row) {
-#if DYN2TRT_ON_HOST
-  host::ldmatrix(r, 2, row, true);
-#else
-  asm volatile("ldmatrix.sync.aligned.m8n8.x2.trans.shared.b16 {%0, %1}, [%2];\n"
-               : "=r"(r[0]), "=r"(r[1])
-               : "r"(shared_address(row))
-               : "memory");
-#endif
-}
-
 }  // namespace dyn2trt::ptx

@@ -62,6 +62,11 @@ typedef enum Dyn2trtFlags {
   DYN2TRT_GENERIC_ONLY = 2 /* only the generic kernels: slow, for any shape; for tests and comparisons */
 } Dyn2trtFlags;
 
+/* A further flag, for tests and measurements: the tile that a convolution takes, by its number in its list of
+ * plugins/core/gemm/tiles.h. `convolution` counts those that an op launches as gathered GEMMs, from 0. Without it
+ * shapes decide. A number that the list does not have is DYN2TRT_UNSUPPORTED. */
+#define DYN2TRT_TILE(convolution, number) (((uint32_t)(number) + 1u) << (8 + 4 * (convolution)))
+
 /* A dense tensor [n, c, h, w]. Strides in elements, not bytes. NCHW needs stride_w == 1, NHWC stride_c == 1;
  * a stride may exceed the packed one (TensorRT's kHWC8 pads channels). */
 typedef struct Dyn2trtDense {
