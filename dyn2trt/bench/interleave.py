@@ -2,6 +2,10 @@
 
 Timing one contender after the other compares them in two states of the machine (clock, temperature, neighbours).
 Here whatever disturbs a round disturbs all of its timings, and no contender always runs behind the same other one.
+
+A contender runs twice in its turn, and the second time counts: as in use, where the same network runs again and again.
+The first has to wake its threads and fetch its weights, which takes a short network longer than its work, and more so
+one that shares its session with no other contender.
 """
 
 from __future__ import annotations
@@ -37,7 +41,7 @@ def interleave(
     seed: int = 0,
     on_round: Callable[[int], None] | None = None,
 ) -> dict[str, npt.NDArray[np.float64]]:
-    """Time all contenders and return their seconds [rounds], one timing a round each.
+    """Time all contenders and return their seconds [rounds], one timing a round each, of two runs the second.
 
     Args:
         contenders: what to time, by name. Warm-up rounds count from 0 too, so they see the same data.
@@ -54,6 +58,7 @@ def interleave(
     rounds = 0
     while rounds < budget.min_rounds or (rounds < budget.max_rounds and time.perf_counter() - start < budget.seconds):
         for j in rng.permutation(len(names)):
+            contenders[names[j]](rounds)
             times[names[j]].append(contenders[names[j]](rounds))
         rounds += 1
         if on_round is not None:
