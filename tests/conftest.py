@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 
@@ -23,6 +25,16 @@ def tensorrt_on_cpu(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     module = harness.load()
     monkeypatch.setitem(sys.modules, "tensorrt", module)
     return module
+
+
+@pytest.fixture(scope="session")
+def dynet_export(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """``dynet_export(case, batch, **options)``: `dynet_cases.export_once` into a folder of this test run."""
+    import dynet_cases
+
+    own = tmp_path_factory.getbasetemp()
+    shared = own.parent if "PYTEST_XDIST_WORKER" in os.environ else own  # The worker's is inside the run's.
+    return partial(dynet_cases.export_once, shared)
 
 
 @pytest.fixture(scope="session")

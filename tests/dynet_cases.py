@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from dyn2trt.export import export_network
 from dyn2trt.networks.zoo import build_network
 
 CASES: dict[str, tuple[str, dict[str, Any], tuple[int, int, int]]] = {
@@ -41,6 +44,21 @@ def build_dynet(case: str) -> tuple[nn.Module, tuple[int, int, int]]:
             assert batchnorm.running_var is not None
             batchnorm.eps = float(batchnorm.running_var.mean()) / 10
     return network.eval(), shape
+
+
+def export_once(folder: Path, case: str, batch: int, **options: Any) -> Path:
+    """A case's file in ``folder``, exported by whichever process of a test run asks for it first. Leave it as it is.
+
+    Args:
+        options: of `export_network`.
+    """
+    path = folder / f"{'_'.join([case, str(batch), *(f'{key}_{value}' for key, value in options.items())])}.onnx"
+    with open(path.with_suffix(".lock"), "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not path.exists():
+            network, shape = build_dynet(case)
+            export_network(network, input_shape=(batch, *shape), path=path, **options)
+    return path
 
 
 def normalised(network: nn.Module, x: Tensor) -> nn.Module:

@@ -2,32 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import onnx
 import pytest
-from dynet_cases import CASES, build_dynet
+from dynet_cases import CASES
 
 from dyn2trt.build import BuildOptions, build_engine, read_passport
 from dyn2trt.build.dense_check import describe_blocks
-from dyn2trt.export import export_network
-from dyn2trt.export.metadata import ExportMetadata, read_metadata
+from dyn2trt.build.passport import Passport
+from dyn2trt.export.metadata import read_metadata
 from dyn2trt.export.surgery import static_twin, with_decision_outputs
 
 pytestmark = [pytest.mark.tensorrt, pytest.mark.usefixtures("tensorrt_on_cpu")]
 
 
-def export(path: Path, case: str, batch: int, **options: Any) -> ExportMetadata:
-    network, shape = build_dynet(case)
-    return export_network(network, input_shape=(batch, *shape), path=path, **options)
-
-
-def build(model: onnx.ModelProto | Path, folder: Path, **shapes: Any) -> Any:
-    path = folder / "model.onnx"
+def build(model: onnx.ModelProto | Path, folder: Path, **shapes: Any) -> Passport:
     if isinstance(model, onnx.ModelProto):
-        onnx.save(model, path)
-    passport = build_engine(path, folder / "model.plan", BuildOptions(optimization_level=0, **shapes))
+        onnx.save(model, folder / "model.onnx")
+        model = folder / "model.onnx"
+    passport = build_engine(model, folder / "model.plan", BuildOptions(optimization_level=0, **shapes))
     assert read_passport(folder / "model.plan") == passport
     assert passport.layers.plugin == 0
     assert passport.plugin is None
@@ -40,13 +36,17 @@ STATIC += [("dy_cifar_resnet", 1, "fp16")]
 
 
 @pytest.mark.parametrize(("case", "batch", "precision"), STATIC)
-def test_a_static_batch(tmp_path: Path, case: str, batch: int, precision: str) -> None:
-    metadata = export(tmp_path / "model.onnx", case, batch, precision=precision)
+def test_a_static_batch(
+    tmp_path: Path, dynet_export: Callable[..., Path], case: str, batch: int, precision: str
+) -> None:
+    path = dynet_export(case, batch, precision=precision)
+    metadata = read_metadata(path)
     convolutions = [c for predictor in metadata.kernels for c in predictor.convolutions]
     assert {c.form for c in convolutions} == {"grouped"}
-    passport = build(tmp_path / "model.onnx", tmp_path)
+    passport = build(path, tmp_path)
     assert passport.precision == precision
     assert passport.inputs["x"].shape == metadata.input_shape
+    assert passport.export is not None
     assert passport.export["kernels"][0]["name"] == metadata.kernels[0].name
     said = describe_blocks(passport.gated_blocks, passport.export)
     assert said == f"no gated blocks, {len(convolutions)} dynamic convolutions as native layers"
@@ -54,11 +54,13 @@ def test_a_static_batch(tmp_path: Path, case: str, batch: int, precision: str) -
 
 @pytest.mark.parametrize("precision", ["fp32", "fp16", "bf16"])
 @pytest.mark.parametrize("case", ["dy_cifar_resnet", "dy_mobilenet_v3_small"])
-def test_a_dynamic_batch_and_what_is_derived_from_it(tmp_path: Path, case: str, precision: str) -> None:
-    metadata = export(tmp_path / "model.onnx", case, 1, precision=precision, dynamic_batch=True)
+def test_a_dynamic_batch_and_what_is_derived_from_it(
+    tmp_path: Path, dynet_export: Callable[..., Path], case: str, precision: str
+) -> None:
+    model = onnx.load(dynet_export(case, 1, precision=precision, dynamic_batch=True))
+    metadata = read_metadata(model)
     _, *chw = metadata.input_shape
     shapes = {"min_shapes": {"x": (1, *chw)}, "max_shapes": {"x": (4, *chw)}}
-    model = onnx.load(tmp_path / "model.onnx")
     passport = build(model, tmp_path, **shapes)
     assert passport.inputs["x"].shape == (-1, *chw)
     tapped = build(with_decision_outputs(model), tmp_path, **shapes)
@@ -70,9 +72,9 @@ def test_a_dynamic_batch_and_what_is_derived_from_it(tmp_path: Path, case: str, 
     assert read_metadata(twin).kernels == ()
 
 
-def test_a_dynamic_size(tmp_path: Path) -> None:
-    metadata = export(tmp_path / "model.onnx", "dy_cifar_resnet", 1, dynamic_batch=True, dynamic_size=True)
-    _, c, h, w = metadata.input_shape
+def test_a_dynamic_size(tmp_path: Path, dynet_export: Callable[..., Path]) -> None:
+    path = dynet_export("dy_cifar_resnet", 1, dynamic_batch=True, dynamic_size=True)
+    _, c, h, w = read_metadata(path).input_shape
     shapes = {"min_shapes": {"x": (1, c, h, w)}, "max_shapes": {"x": (4, c, 2 * h, 3 * w)}}
-    passport = build(tmp_path / "model.onnx", tmp_path, **shapes)
+    passport = build(path, tmp_path, **shapes)
     assert passport.inputs["x"].shape == (-1, c, -1, -1)

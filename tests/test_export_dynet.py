@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,10 @@ from dyn2trt.errors import Dyn2trtError
 from dyn2trt.export import export_network
 from dyn2trt.export.metadata import parse_metadata, read_metadata
 from dyn2trt.export.surgery import dense_twin, static_twin, with_decision_outputs, without_decision_outputs
+
+Export = Callable[..., Path]
+STATIC_AND_DYNAMIC: list[tuple[int, dict[str, bool]]] = [(4, {}), (1, {"dynamic_batch": True})]
+"""Batch and options of exports that serve a batch of 4; those of test_build_dynet.py too."""
 
 
 def run(model: Path | onnx.ModelProto, x: Tensor) -> dict[str, np.ndarray]:
@@ -53,15 +58,13 @@ def noise(n: int, shape: tuple[int, ...], seed: int = 0) -> Tensor:
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_one_file_serves_every_batch(tmp_path: Path, case: str) -> None:
+def test_one_file_serves_every_batch(dynet_export: Export, case: str) -> None:
     network, shape = build_dynet(case)
-    path = tmp_path / "model.onnx"
-    metadata = export_network(network, input_shape=(1, *shape), path=path, dynamic_batch=True)
-    model = onnx.load(path)
+    model = onnx.load(dynet_export(case, 1, precision="fp32", dynamic_batch=True))
+    metadata = read_metadata(model)
     assert {node.domain for node in model.graph.node} == {""}
     assert not model.functions
     assert [entry.domain for entry in model.opset_import] == [""]
-    assert metadata == read_metadata(path)
     assert (metadata.ops, metadata.blocks) == ("dense", ())
     modules = dict(network.named_modules())
     convolutions = [convolution for predictor in metadata.kernels for convolution in predictor.convolutions]
@@ -87,13 +90,14 @@ def test_one_file_serves_every_batch(tmp_path: Path, case: str) -> None:
             assert error(got[predictor.coefficients], one.coefficients.numpy()) <= 1e-5
 
 
-@pytest.mark.parametrize("dynamic_batch", [False, True])
+@pytest.mark.parametrize("batch", STATIC_AND_DYNAMIC)
 @pytest.mark.parametrize("case", ["dy_cifar_resnet", "dy_shufflenet_v2", "dy_mobilenet_v3_small"])
-def test_fp16_errs_no_more_than_twice_as_far_as_torch(tmp_path: Path, case: str, dynamic_batch: bool) -> None:
+def test_fp16_errs_no_more_than_twice_as_far_as_torch(
+    dynet_export: Export, case: str, batch: tuple[int, dict[str, bool]]
+) -> None:
     network, shape = build_dynet(case)
-    path = tmp_path / "model.onnx"
-    export_network(network, input_shape=(2, *shape), path=path, precision="fp16", dynamic_batch=dynamic_batch)
-    x = noise(2, shape)
+    path = dynet_export(case, batch[0], precision="fp16", **batch[1])
+    x = noise(4, shape)
     wanted = in_double(network, x)
     with torch.no_grad():
         torch_error = error(to_precision(fold_batchnorm(network), "fp16")(x).numpy(), wanted)
@@ -216,14 +220,15 @@ def test_kernels_and_gates_in_one_network_of_the_users_own(tmp_path: Path, dynam
     assert read_metadata(both).kernels == ()
 
 
-@pytest.mark.parametrize("dynamic_batch", [False, True])
+@pytest.mark.parametrize("batch", STATIC_AND_DYNAMIC)
 @pytest.mark.parametrize("case", ["dy_cifar_resnet", "dy_mobilenet_v3_small"])
-def test_the_static_twin_is_the_network_with_one_set_of_kernels(tmp_path: Path, case: str, dynamic_batch: bool) -> None:
-    network, shape = build_dynet(case)
-    path = tmp_path / "model.onnx"
-    metadata = export_network(network, input_shape=(2, *shape), path=path, dynamic_batch=dynamic_batch)
-    model = with_decision_outputs(onnx.load(path))
-    same = noise(1, shape).expand(2, *shape).contiguous()
+def test_the_static_twin_is_the_network_with_one_set_of_kernels(
+    dynet_export: Export, case: str, batch: tuple[int, dict[str, bool]]
+) -> None:
+    model = with_decision_outputs(onnx.load(dynet_export(case, batch[0], precision="fp32", **batch[1])))
+    metadata = read_metadata(model)
+    _, *shape = metadata.input_shape
+    same = noise(1, tuple(shape)).expand(4, *shape).contiguous()
     got = run(model, same)
     twin = static_twin(model, [got[predictor.coefficients][0] for predictor in metadata.kernels])
     onnx.checker.check_model(twin, full_check=True)
