@@ -20,14 +20,14 @@ class Series:
         label: for people.
         network: in the zoo.
         value: what differs: a key of ``[train]``, an option of the network, or nothing where the size does.
-        alpha: weight of the criterion; of no effect on a ponder cost, which is a weight itself.
+        alpha: weight of the criterion; none for a ponder cost, which is a weight itself.
         noise_until: fraction of the gated training with Gumbel noise, where it is not the default.
     """
 
     label: str
     network: str
     value: str | None = None
-    alpha: float = 10
+    alpha: str = "10"
     noise_until: float | None = None
 
     @property
@@ -39,9 +39,9 @@ SERIES = {
     "resnet": Series("ResNet", "cifar_resnet"),
     "dynconv": Series("DynConv", "cifar_resnet", "budget"),
     "aig": Series("ConvNet-AIG (α 10)", "cifar_convnet_aig", "target_rate"),
-    "aig2": Series("ConvNet-AIG (α 2)", "cifar_convnet_aig", "target_rate", alpha=2),
-    "aig2n": Series("ConvNet-AIG (α 2, half without noise)", "cifar_convnet_aig", "target_rate", 2, noise_until=0.5),
-    "sact": Series("SACT", "cifar_sact", "ponder"),
+    "aig2": Series("ConvNet-AIG (α 2)", "cifar_convnet_aig", "target_rate", alpha="2"),
+    "aig2n": Series("ConvNet-AIG (α 2, half without noise)", "cifar_convnet_aig", "target_rate", "2", noise_until=0.5),
+    "sact": Series("SACT", "cifar_sact", "ponder", alpha="none"),
     "dynet": Series("DyNet", "dy_cifar_resnet", "kernels"),
 }
 
@@ -101,7 +101,7 @@ class Run:
         """Overruled keys of ``[train]`` but for the start."""
         goals = {"budget": "none"}
         if self.kind.gated:
-            goals |= {str(self.kind.value): f"{self.value:g}", "alpha": f"{self.kind.alpha:g}"}
+            goals |= {str(self.kind.value): f"{self.value:g}", "alpha": self.kind.alpha}
         if self.kind.noise_until is not None:
             goals["noise_until"] = f"{self.kind.noise_until:g}"
         pairs = goals | {"seed": str(self.seed), "epochs": str(self.epochs), "precision": "bf16", "pictures": "0"}
