@@ -23,6 +23,9 @@ SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".
 
 Shape = tuple[int | None, int, int, int]
 
+_BYTES_A_PIXEL = 3 * (4 + 2)
+"""While images are loaded: float32, and 8 bits twice, for one moment."""
+
 
 def load_inputs(
     spec: str | Path,
@@ -63,12 +66,18 @@ def load_pictures(spec: str | Path, shape: Shape) -> NDArray[np.uint8]:
     """Load an image, or a folder of them, as RGB uint8 [N, H, W, 3]; ``shape`` is (N, 3, H, W) as in `load_inputs`.
 
     Raises:
-        Dyn2trtError: no image there, or one that cannot be read (named).
+        Dyn2trtError: no image there, one that cannot be read (named), or more than there is memory for.
     """
     count, _, height, width = shape
     files = image_files(spec)
     if count is not None:
         files = files[:count]
+    free, needed = free_memory(), (count or len(files)) * height * width * _BYTES_A_PIXEL
+    if free is not None and needed > free:
+        raise Dyn2trtError(
+            f"{count or len(files)} images from {spec} at {height}x{width} take {needed / 2**30:.1f} GiB at least, but "
+            f"{free / 2**30:.1f} GiB of memory are free; name a folder of fewer images"
+        )
     pictures = np.stack([_picture(file, height, width) for file in files])
     return pictures[np.arange(count or len(files)) % len(files)]
 
@@ -93,8 +102,11 @@ def image_files(spec: str | Path) -> list[Path]:
 def normalise(pictures: NDArray[np.uint8], *, mean: Sequence[float], std: Sequence[float]) -> NDArray[np.float32]:
     """Turn RGB uint8 [N, H, W, 3] into float32 [N, 3, H, W]: ``(rgb / 255 - mean) / std``."""
     centre, scale = _statistics(mean, std)
-    x = (pictures.astype(np.float32) / np.float32(255) - centre) / scale
-    return np.ascontiguousarray(x.transpose(0, 3, 1, 2))
+    x = pictures.transpose(0, 3, 1, 2).astype(np.float32, order="C")
+    x /= np.float32(255)  # In place: a whole folder may be in here.
+    x -= centre[:, None, None]
+    x /= scale[:, None, None]
+    return x
 
 
 def to_pictures(
@@ -111,6 +123,15 @@ def to_pictures(
         low, high = rgb.min((1, 2, 3), keepdims=True), rgb.max((1, 2, 3), keepdims=True)
         rgb = (rgb - low) / np.maximum(high - low, np.finfo(np.float32).tiny)
     return np.round(np.clip(rgb, 0, 1) * 255).astype(np.uint8)
+
+
+def free_memory() -> int | None:
+    """Bytes that a process can take without swapping; None where the system does not say (it is Linux that does)."""
+    try:
+        stated = Path("/proc/meminfo").read_text(encoding="ascii")
+        return int(stated.partition("MemAvailable:")[2].split()[0]) * 1024
+    except (OSError, IndexError):
+        return None
 
 
 def _noise(spec: str | Path) -> int | None:

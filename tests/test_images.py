@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from dyn2trt import images
 from dyn2trt.errors import Dyn2trtError
 from dyn2trt.images import load_inputs, load_pictures, normalise, to_pictures
 
@@ -53,6 +54,21 @@ def test_exif_orientation_is_applied(tmp_path: Path) -> None:
     turned = np.rot90(rgb)  # what the sensor saw
     path = save(tmp_path / "a.png", np.ascontiguousarray(turned), exif=exif)
     np.testing.assert_array_equal(load_pictures(path, SHAPE)[0], rgb)
+
+
+def test_a_folder_beyond_the_free_memory_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in "ab":
+        save(tmp_path / f"{name}.png", gradient(20, 30))
+    needed = 2 * 20 * 30 * 3 * 6
+    monkeypatch.setattr(images, "free_memory", lambda: needed)
+    assert len(load_inputs(tmp_path, SHAPE)) == 2
+    monkeypatch.setattr(images, "free_memory", lambda: needed - 1)
+    with pytest.raises(Dyn2trtError, match=r"2 images from .* at 20x30 take 0\.0 GiB .* a folder of fewer images"):
+        load_inputs(tmp_path, SHAPE)
+    assert len(load_inputs(tmp_path, (1, *SHAPE[1:]))) == 1
+    monkeypatch.undo()
+    free = images.free_memory()
+    assert free is None or 2**20 < free < 2**50
 
 
 def test_greyscale_sixteen_bits_and_palette(tmp_path: Path) -> None:
