@@ -40,13 +40,13 @@ DYN2TRT_DEVICE void write_contiguous(const Arguments& p, const Staging<kWarpCols
     const int remaining = index < 0 ? 0 : p.cols - col;
     const Vector<T, kWidth> b = load_channels<kVectors>(bias + col, remaining);
     const Vector<T, kWidth> r =
-        load_channels<kVectors>(residual + index * p.residual.pitch + col, p.residual.data == nullptr ? 0 : remaining);
+        load_channels<kVectors>(residual + p.residual.offset(index) + col, p.residual.data == nullptr ? 0 : remaining);
     Vector<T, kWidth> y;
 #pragma unroll
     for (int e = 0; e < kWidth; ++e) {
       y[e] = finish<T>(p, staging.sums[row][vector * kWidth + e], to_float(b[e]), to_float(r[e]));
     }
-    store_channels<kVectors>(out + index * p.out.pitch + col, y, remaining);
+    store_channels<kVectors>(out + p.out.offset(index) + col, y, remaining);
   }
 }
 

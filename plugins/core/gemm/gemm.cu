@@ -75,11 +75,11 @@ bool dense_view(const Dyn2trtDense& tensor, Dyn2trtDtype dtype, View& view) {
     view.channel_stride = tensor.stride_c;
     return true;
   }
-  if (tensor.stride_c != 1 || pixel < tensor.c || tensor.stride_h % pixel != 0 || tensor.stride_n % pixel != 0 ||
-      tensor.stride_n / pixel * tensor.n > INT_MAX) {
+  if (tensor.stride_c != 1 || pixel < tensor.c || pixel > INT_MAX || tensor.stride_h % pixel != 0 ||
+      tensor.stride_n % pixel != 0 || tensor.stride_n / pixel * tensor.n > INT_MAX) {
     return false;
   }
-  view.pitch = pixel;
+  view.pitch = static_cast<int>(pixel);
   view.line_step = static_cast<int>(tensor.stride_h / pixel);
   view.image_step = static_cast<int>(tensor.stride_n / pixel);
   view.vectors = has_vectors(view, tensor.c, dtype);

@@ -37,11 +37,11 @@ DYN2TRT_DEVICE void store_channels(T* to, const Vector<T, kVectorWidth<T>>& valu
 }
 
 // Channels into shared memory: whole vectors asynchronously (they are there once the next committed group has been
-// waited for), others at once. `anywhere` is any valid address.
+// waited for), others at once.
 template <bool kVectors, class T>
-DYN2TRT_DEVICE void copy_channels(void* to, const T* from, const T* anywhere, int remaining) {
+DYN2TRT_DEVICE void copy_channels(void* to, const T* from, int remaining) {
   if constexpr (kVectors) {
-    ptx::cp_async_16(to, remaining > 0 ? from : anywhere, remaining > 0);
+    ptx::cp_async_16(to, from, remaining > 0);
   } else {
     store_vector(static_cast<T*>(to), load_channels<false>(from, remaining));
   }

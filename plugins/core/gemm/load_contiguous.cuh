@@ -30,12 +30,12 @@ struct LoadContiguous {
     constexpr int kCopies = Tile::kRows * kVectorsPerChunk, kPasses = ceil_div(kCopies, Tile::kThreads);
 #pragma unroll(kVectors ? kPasses : 1)
     for (int pass = 0; pass < kPasses; ++pass) {
-      const int i = pass * Tile::kThreads + threadIdx.x;
+      const unsigned i = pass * Tile::kThreads + threadIdx.x;
       if (kCopies % Tile::kThreads != 0 && i >= kCopies) break;
-      const int row = i / kVectorsPerChunk, vector = i % kVectorsPerChunk;
+      const unsigned row = i / kVectorsPerChunk, vector = i % kVectorsPerChunk;
       const int index = at.source[tap][row];
-      const int c = channel + vector * kVectorWidth<T>;
-      copy_channels<kVectors>(operand_part(stage, row, vector), a + index * p.a.pitch + c, a,
+      const int c = channel + static_cast<int>(vector) * kVectorWidth<T>;
+      copy_channels<kVectors>(operand_part(stage, row, vector), a + p.a.offset(index) + c,
                               index < 0 ? 0 : p.channels - c);
     }
   }

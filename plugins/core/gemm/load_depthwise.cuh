@@ -52,7 +52,7 @@ struct LoadDepthwise {
       for (int i = 0; i < kRowsPerThread; ++i) {
         const int row = threadIdx.x / kVectorsPerChunk + i * kRowStep;
         const int index = kEven || row < Tile::kRows ? at.source[tap][row] : -1;
-        const Vector<T, kWidth> x = load_channels<kVectors>(rows + index * p.a.pitch, index < 0 ? 0 : remaining);
+        const Vector<T, kWidth> x = load_channels<kVectors>(rows + p.a.offset(index), index < 0 ? 0 : remaining);
 #pragma unroll
         for (int e = 0; e < kWidth; ++e) sum[i][e] += to_float(x[e]) * to_float(w[e]);
       }

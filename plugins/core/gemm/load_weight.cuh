@@ -14,13 +14,13 @@ DYN2TRT_DEVICE void load_weight_as(const Arguments& p, int taps, int first_col, 
   constexpr int kCopies = Tile::kCols * kVectorsPerChunk, kPasses = ceil_div(kCopies, Tile::kThreads);
 #pragma unroll(kVectors ? kPasses : 1)
   for (int pass = 0; pass < kPasses; ++pass) {
-    const int i = pass * Tile::kThreads + threadIdx.x;
+    const unsigned i = pass * Tile::kThreads + threadIdx.x;
     if (kCopies % Tile::kThreads != 0 && i >= kCopies) break;
-    const int row = i / kVectorsPerChunk, vector = i % kVectorsPerChunk;
-    const int col = first_col + row;
-    const int c = channel + vector * kVectorWidth<T>;
+    const unsigned row = i / kVectorsPerChunk, vector = i % kVectorsPerChunk;
+    const int col = first_col + static_cast<int>(row);
+    const int c = channel + static_cast<int>(vector) * kVectorWidth<T>;
     copy_channels<kVectors>(operand_part(stage, row, vector),
-                            weight + (static_cast<int64_t>(col) * taps + tap) * p.channels + c, weight,
+                            weight + static_cast<int64_t>(col * taps + tap) * p.channels + c,
                             col < p.cols ? p.channels - c : 0);
   }
 }

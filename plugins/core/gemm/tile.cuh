@@ -20,12 +20,13 @@ struct alignas(16) OperandRow {
 
 // Part `vector` (16 bytes) of row `row` of a stage whose first row is `stage`. Parts are shuffled within a row, by the
 // row's number, so that any 8 consecutive rows hold the same part in different banks: ldmatrix and vector accesses
-// touch 8 rows at once. Two rows fill the banks, and rows 2 apart differ in the shuffle.
-DYN2TRT_DEVICE void* operand_part(OperandRow* stage, int row, int vector) {
+// touch 8 rows at once. Two rows fill the banks, and rows 2 apart differ in the shuffle. Unsigned, here and in the
+// loaders: this arithmetic stands beside every copy, and shifts and masks are all that is left of it.
+DYN2TRT_DEVICE void* operand_part(OperandRow* stage, unsigned row, unsigned vector) {
   return stage[row].bytes + 16 * (vector ^ (row / 2 % kVectorsPerChunk));
 }
 
-DYN2TRT_DEVICE const void* operand_part(const OperandRow* stage, int row, int vector) {
+DYN2TRT_DEVICE const void* operand_part(const OperandRow* stage, unsigned row, unsigned vector) {
   return stage[row].bytes + 16 * (vector ^ (row / 2 % kVectorsPerChunk));
 }
 

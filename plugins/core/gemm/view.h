@@ -3,6 +3,8 @@
 
 #include <cstdint>
 
+#include "device/platform.cuh"
+
 namespace dyn2trt::gemm {
 
 // Contiguous: element (index, c) is data[index * pitch + c]; index is a row, or the pixel
@@ -13,8 +15,11 @@ struct View {
   bool planar;
   bool vectors;  // channels come in aligned groups of 16 bytes
   int image_step, line_step;
-  int64_t pitch;
+  int pitch;
   int64_t image_stride, channel_stride;
+
+  // Of the first channel of a row or pixel of a contiguous view.
+  DYN2TRT_HOST_DEVICE int64_t offset(int index) const { return static_cast<int64_t>(index) * pitch; }
 };
 
 }  // namespace dyn2trt::gemm
