@@ -8,7 +8,9 @@ from typing import Any
 import onnx
 import pytest
 import torch
+from torch import nn
 
+from dyn2trt.blocks import InvertedResidual
 from dyn2trt.build import BuildOptions, build_engine
 from dyn2trt.contract import DOMAIN
 from dyn2trt.export import export_network
@@ -48,3 +50,18 @@ def test_every_gated_block_is_a_plugin(tmp_path: Path, name: str, batch: int, pr
         if variant is decided:
             masks = [border.dtype for name, border in passport.outputs.items() if name.startswith("mask")]
             assert masks == ["bool"] * len(blocks)
+
+
+def test_a_dense_twin_in_bf16_has_no_hard_swish_that_the_parser_refuses(tmp_path: Path) -> None:
+    block = InvertedResidual(8, 8, activation="hard_swish")
+    path = tmp_path / "model.onnx"
+    export_network(
+        nn.Sequential(nn.Conv2d(3, 8, 1), block).eval(), input_shape=(1, 3, 8, 8), path=path, precision="bf16"
+    )
+    model = onnx.load(path)
+    for primitive in (False, True):
+        twin = dense_twin(inline_composites(model) if primitive else model)
+        onnx.checker.check_model(twin, full_check=True)
+        assert [node.op_type for node in twin.graph.node].count("HardSwish") == 2
+        onnx.save(twin, path)
+        assert build_engine(path, tmp_path / "model.plan", BuildOptions(optimization_level=0)).precision == "bf16"

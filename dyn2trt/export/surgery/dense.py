@@ -13,6 +13,7 @@ from onnx_ir.passes import common
 
 from dyn2trt.contract import DOMAIN
 from dyn2trt.errors import Dyn2trtError
+from dyn2trt.export.bfloat16 import widen_refused
 from dyn2trt.export.surgery.graph import attributes_of, close_model, constant, gated_nodes, gates, open_model
 
 
@@ -45,6 +46,7 @@ def dense_twin(model: onnx.ModelProto) -> onnx.ModelProto:
     for value in decisions:
         _take_as_active(value)
     common.RemoveUnusedNodesPass()(opened)
+    widen_refused(opened)
     if left := [node.name for node in graph if node.domain == DOMAIN]:
         raise Dyn2trtError(f"no dense twin: {', '.join(map(str, left[:3]))} feeds nodes outside the op contract")
     return close_model(
