@@ -69,13 +69,15 @@ def sanitizer(tool: str, *options: str) -> Step:
     return Step(tool, (*command, *PYTEST, *SMALL), UNCACHED, ("compute-sanitizer",), 20)
 
 
+def tests(folder: Path, name: str, *files: str) -> Step:
+    """Files by name: what tests of other parts import may be missing here, and would stop all of them."""
+    return Step(name, (*PYTEST, "-m", "gpu", *files, f"--junitxml={folder / f'{name}.xml'}"))
+
+
 def steps_for(folder: Path) -> list[Step]:
     def script(name: str, script: str, *arguments: str, minutes: float = 10) -> Step:
         command = (sys.executable, str(ROOT / "benchmarks" / script), *arguments, "-o", str(folder / f"{name}.json"))
         return Step(name, command, minutes=minutes)
-
-    def tests(name: str, *which: str) -> Step:
-        return Step(name, (*PYTEST, "-m", "gpu", *which, f"--junitxml={folder / f'{name}.xml'}"))
 
     networks = {
         "pose": ("hourglass", "--set", "stacks=4", "--set", "features=96", "--batches", "1,32"),
@@ -84,13 +86,11 @@ def steps_for(folder: Path) -> list[Step]:
         "resnet32": ("cifar_resnet", "--set", "depth=32", "--batches", "1,128"),
     }
     return [
-        tests("tests", "tests/test_core_gpu.py"),
+        tests(folder, "tests", "tests/test_core_gpu.py"),
         *(sanitizer(tool, *OURS) for tool in ("memcheck", "racecheck", "synccheck")),
         script("blocks", "gpu_blocks.py", "--compile-mode", "none"),
         script("tiles", "gpu_tiles.py"),
         *(script(name, "gpu_networks.py", *given, "--no-compiled") for name, given in networks.items()),
-        # Apart from the others: these want TensorRT and ONNX Runtime, the core's nothing but torch.
-        tests("engine_tests", "tests/test_engine_gpu.py", "tests/test_bench_tensorrt.py"),
         *engine_steps(folder),
         sanitizer("initcheck"),
         script("blocks_compiled", "gpu_blocks.py", minutes=30),
@@ -99,13 +99,14 @@ def steps_for(folder: Path) -> list[Step]:
 
 
 def engine_steps(folder: Path) -> list[Step]:
-    """The pose network as TensorRT engines, which need TensorRT and the plugin library."""
+    """The tests of engines, and the pose network as engines, which need TensorRT and the plugin library."""
     if find_plugin_library() is None:
         return []
     dyn2trt, model = (sys.executable, "-m", "dyn2trt"), str(folder / "pose.onnx")
     network = ("--network", "hourglass", "--set", "stacks=4", "--set", "features=96", "--precision", "fp16")
     bench = ("bench", model, "--backend", "tensorrt", "--images", "noise", "-o", str(folder / "pose_tensorrt.json"))
     return [
+        tests(folder, "engine_tests", "tests/test_engine_gpu.py", "tests/test_bench_tensorrt.py"),
         Step("pose_export", (*dyn2trt, "export", *network, "-o", model)),
         Step("pose_tensorrt", (*dyn2trt, *bench)),
     ]
