@@ -63,7 +63,7 @@ def train(work: Work = Path("runs/accuracy_against_macs"), threads: int = 1) -> 
         recipe = overrule_train(recipe.model_copy(update={"network": network}), settings)
         train_recipe(recipe, work / run.name, Process(0, 1, torch.device("cpu")))
         result = json.loads((work / run.name / "result.json").read_text())
-        result["test"]["accuracy_on_more"] = _accuracy(_trained(run, work))
+        result["test"]["accuracy_on_more"] = accuracy(trained(run, work))
         write_text(file, json.dumps({"run": run.name, "threads": threads, **result}, indent=1) + "\n")
 
 
@@ -84,7 +84,7 @@ def _start(run: Run, work: Path) -> Path:
     return dense
 
 
-def _trained(run: Run, work: Path) -> nn.Module:
+def trained(run: Run, work: Path) -> nn.Module:
     from dyn2trt.checkpoint import load_checkpoint
     from dyn2trt.networks.zoo import build_network
 
@@ -93,7 +93,7 @@ def _trained(run: Run, work: Path) -> nn.Module:
     return network.eval()
 
 
-def _accuracy(network: nn.Module) -> float:
+def accuracy(network: nn.Module) -> float:
     """Accuracy on all `DRAWS` of the test part, in fp32.
 
     A network that was trained dense has its gates open, so they change nothing.
@@ -139,7 +139,7 @@ def latency(work: Work = Path("runs/accuracy_against_macs"), threads: int = 1, s
         model = work / run.name / "model.onnx"
         shape = (1, 3, *SIZE)
         export_network(
-            _trained(run, work),
+            trained(run, work),
             input_shape=shape,
             path=model,
             dynamic_batch=True,
