@@ -343,3 +343,21 @@ def test_plans_that_are_missing_are_built_for_the_batches_asked_for(
     assert lines == ["building the dense plan"]
     profile = read_passport(plans["dense"]).profiles["x"]
     assert (profile.min, profile.opt, profile.max) == ((1, 3, 12, 10), (4, 3, 12, 10), (4, 3, 12, 10))
+
+
+@pytest.mark.tensorrt
+@pytest.mark.usefixtures("tensorrt_on_cpu")
+def test_a_plan_that_writes_decisions_is_said_to_be_timed_so(tmp_path: Path) -> None:
+    from dynamic_models import export_dynamic
+
+    from dyn2trt.bench.measure import timed_decisions
+    from dyn2trt.build import build_engine
+    from dyn2trt.export.metadata import read_metadata
+
+    for decisions in (False, True):
+        path = export_dynamic("dy_cifar_resnet", with_decisions=decisions)
+        passport = build_engine(path, tmp_path / "own.plan")
+        assert tuple(passport.outputs) == ("out0", *(f"coefficients{i}" for i in range(3) if decisions))
+        said = timed_decisions(read_metadata(path), tmp_path / "own.plan")
+        assert len(said) == decisions
+    assert "own.plan gives coefficients0, ... too, and its times hold what that costs; leave --plan out" in said[0].why

@@ -100,7 +100,7 @@ def measure(
             if role != FORCED and (why := backend.why_not(role)):
                 raise Dyn2trtError(f"no comparison without every network: {why}")
         if options.backend == "tensorrt":
-            not_run.extend(_timed_decisions(metadata, dict(options.plans)[OWN]))
+            not_run.extend(timed_decisions(metadata, dict(options.plans)[OWN]))
         sizes, not_served = served_batches(metadata, options)
         not_run.extend(not_served)
         grids = [(int(mask.shape[2]), int(mask.shape[3])) for mask in masks] or [b.grid for b in metadata.blocks]
@@ -147,7 +147,7 @@ def measure(
     return Measurement(record, tuple(masks), tuple(coefficients))
 
 
-def _timed_decisions(metadata: ExportMetadata, plan: Path) -> list[NotRun]:
+def timed_decisions(metadata: ExportMetadata, plan: Path) -> list[NotRun]:
     """What the user should know of a plan of the network itself that gives its decisions as outputs."""
     decisions = {f"{MASK_PREFIX}{i}" for i in range(len(metadata.blocks))} | {p.coefficients for p in metadata.kernels}
     given = [name for name in read_passport(plan).outputs if name in decisions]

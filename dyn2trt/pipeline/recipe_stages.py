@@ -189,7 +189,9 @@ def _bench(recipe: Recipe, folder: RunFolder, backend: str, record: Path, progre
     options = options_of(recipe, backend=backend, seed=data.seed)
     x = load_inputs(data.images, (None, 3, *size), mean=data.mean, std=data.std, seed=data.seed)
     if backend == "tensorrt":
-        options = with_plans(options, folder.model, {"own": folder.plan}, folder.path / "bench-plans", size, progress)
+        # A plan that writes its decisions is for comparing; the benchmark builds one that does not.
+        given = {} if recipe.export.with_decisions else {"own": folder.plan}
+        options = with_plans(options, folder.model, given, folder.path / "bench-plans", size, progress)
     measured = measure(folder.model, x, options, images_spec=data.images, progress=progress)
     write_text(record, measured.record.to_json() + "\n")
 
