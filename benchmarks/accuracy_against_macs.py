@@ -36,11 +36,12 @@ DRAWS = 5
 """Sets of 900 test canvases that every network is judged on; the first is the trainer's own."""
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, help=__doc__, rich_markup_mode=None)
+Series = Annotated[str | None, typer.Option(help="Train the runs of this one of digits_runs.py alone.")]
 Work = Annotated[Path, typer.Option(help="Folder for checkpoints and ONNX files; may be deleted afterwards.")]
 
 
 @app.command()
-def train(work: Work = Path("runs/accuracy_against_macs"), threads: int = 1) -> None:
+def train(work: Work = Path("runs/accuracy_against_macs"), threads: int = 1, series: Series = None) -> None:
     """Train what is missing, one run after the other."""
     import torch
 
@@ -50,7 +51,7 @@ def train(work: Work = Path("runs/accuracy_against_macs"), threads: int = 1) -> 
     from dyn2trt.train.trainer import train_recipe
 
     torch.set_num_threads(threads)
-    for run in planned():
+    for run in planned(series):
         file = RESULTS / "runs" / f"{run.name}.json"
         if file.exists():
             continue

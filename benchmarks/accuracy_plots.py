@@ -17,17 +17,12 @@ COLOURS = {
     "resnet": "#1d4ed8",
     "dynconv": "#c2410c",
     "aig": "#15803d",
-    "aig2": "#15803d",
-    "aig2n": "#4d7c0f",
     "sact": "#7e22ce",
     "dynet": "#0f766e",
 }
-MARKERS = {"resnet": "s", "dynconv": "o", "aig": "^", "aig2": ">", "aig2n": "<", "sact": "D", "dynet": "v"}
+MARKERS = {"resnet": "s", "dynconv": "o", "aig": "^", "sact": "D", "dynet": "v"}
 ABLATED = (0, 1, 2, 4, 6)
 """Kernels a channel; 0 stands for the static network."""
-
-LOWEST = 70
-"""Percent; what is below is in the table alone, or all else would lie in the plot's topmost quarter."""
 
 
 @dataclass(frozen=True)
@@ -97,7 +92,7 @@ def write_all(
         text += f"\n\nNot run: {', '.join(missing)}."
     write_text(folder / "table.md", text + "\n")
     _save(folder / "curve.svg", lambda axes: _against_macs(axes, [p for p in found if p.run.series in _CURVE]))
-    _save(folder / "family.svg", lambda axes: _against_macs(axes, [p for p in found if p.accuracy > LOWEST]))
+    _save(folder / "family.svg", lambda axes: _against_macs(axes, found))
     if any(point.run.series == "dynet" for point in found):
         _save(folder / "kernels.svg", lambda axes: _against_kernels(axes, found))
     return text

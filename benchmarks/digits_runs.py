@@ -21,14 +21,14 @@ class Series:
         network: in the zoo.
         value: what differs: a key of ``[train]``, an option of the network, or nothing where the size does.
         alpha: weight of the criterion; none for a ponder cost, which is a weight itself.
-        noise_until: fraction of the gated training with Gumbel noise, where it is not the default.
+        ungated: blocks without a gate, where there are some.
     """
 
     label: str
     network: str
     value: str | None = None
     alpha: str = "10"
-    noise_until: float | None = None
+    ungated: str | None = None
 
     @property
     def gated(self) -> bool:
@@ -38,9 +38,7 @@ class Series:
 SERIES = {
     "resnet": Series("ResNet", "cifar_resnet"),
     "dynconv": Series("DynConv", "cifar_resnet", "budget"),
-    "aig": Series("ConvNet-AIG (α 10)", "cifar_convnet_aig", "target_rate"),
-    "aig2": Series("ConvNet-AIG (α 2)", "cifar_convnet_aig", "target_rate", alpha="2"),
-    "aig2n": Series("ConvNet-AIG (α 2, half without noise)", "cifar_convnet_aig", "target_rate", "2", noise_until=0.5),
+    "aig": Series("ConvNet-AIG", "cifar_convnet_aig", "target_rate", "2", ungated="layer1.0 layer2.0 layer3.0"),
     "sact": Series("SACT", "cifar_sact", "ponder", alpha="none"),
     "dynet": Series("DyNet", "dy_cifar_resnet", "kernels"),
 }
@@ -94,6 +92,8 @@ class Run:
         options: dict[str, bool | int | float | str] = {"depth": self.depth, "classes": 10, "stem_stride": 2}
         if self.kind.value == "kernels" and self.value is not None:
             options["kernels"] = int(self.value)
+        if self.kind.ungated is not None:
+            options["ungated"] = self.kind.ungated
         return options | {"width": self.width}
 
     @property
@@ -102,16 +102,16 @@ class Run:
         goals = {"budget": "none"}
         if self.kind.gated:
             goals |= {str(self.kind.value): f"{self.value:g}", "alpha": self.kind.alpha}
-        if self.kind.noise_until is not None:
-            goals["noise_until"] = f"{self.kind.noise_until:g}"
         pairs = goals | {"seed": str(self.seed), "epochs": str(self.epochs), "precision": "bf16", "pictures": "0"}
         return [f"{key}={value}" for key, value in pairs.items()]
 
 
-def planned() -> Iterator[Run]:
-    """Every run once, each after the one that it starts from, the most telling first."""
+def planned(series: str | None = None) -> Iterator[Run]:
+    """Every run once, or those of one series, each after the one that it starts from, the most telling first."""
     seen: set[Run] = set()
     for run in _wanted():
+        if series not in (None, run.series):
+            continue
         chain = [run]
         while (start := chain[-1].start) is not None:
             chain.append(start)
@@ -141,8 +141,9 @@ def _wanted() -> Iterator[Run]:
     for kernels in (1, 2, 4):
         for width in (0.25, 0.5):
             yield Run("dynet", 8, width, 0, kernels)
-    for rate in (0.3, 0.5, 0.7):
-        yield Run("aig2", 14, 1.0, 0, rate)
+    for seed in range(3):
+        for rate in (0.3, 0.5):
+            yield Run("aig", 14, 1.0, seed, rate)
     for ponder in (0.01, 0.1, 0.001):
         yield Run("sact", 14, 1.0, 0, ponder)
     for seed in (1, 2):
@@ -152,7 +153,6 @@ def _wanted() -> Iterator[Run]:
     for kernels in (6, 1, 4, 2):
         yield Run("dynet", 8, 0.5, 1, kernels)
     yield Run("dynet", 8, 0.25, 1, 6)
-    yield Run("aig", 14, 1.0, 0, 0.5)
     for width in (0.5, 0.25):
         yield Run("dynet", 8, width, 2, 6)
     yield Run("sact", 14, 1.0, 0, 0.3)
@@ -161,4 +161,3 @@ def _wanted() -> Iterator[Run]:
     for seed in (1, 2):
         for ponder in (0.1, 0.3):
             yield Run("sact", 14, 1.0, seed, ponder)
-    yield Run("aig2n", 14, 1.0, 0, 0.3)
