@@ -8,11 +8,14 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+import torch
 from compare_models import CHECKPOINT, GATE_BIAS, INPUTS, damaged, export_official, result_of
 from dynamic_models import export_dynamic
 from polygraphy.backend.base import BaseRunner
 from polygraphy.backend.onnxrt import OnnxrtRunner
+from torch import Tensor, nn
 
+from dyn2trt.blocks import CoefficientPredictor, DynamicConv2d, InvertedResidual
 from dyn2trt.build import build_engine
 from dyn2trt.compare import comparison as module
 from dyn2trt.compare.backends import Feed, NotRun
@@ -20,15 +23,16 @@ from dyn2trt.compare.comparison import CompareOptions, compare_model
 from dyn2trt.compare.result import Comparison
 from dyn2trt.compare.table import describe
 from dyn2trt.errors import Dyn2trtError
+from dyn2trt.export import export_network
 
 
 class AsDeployed:
     """Runs the file as it is and nothing else, like a plan from which no further engine can be built."""
 
-    name, detail = "onnxruntime", "as deployed"
+    detail = "as deployed"
 
-    def __init__(self, model: onnx.ModelProto) -> None:
-        self._model = model.SerializeToString()
+    def __init__(self, model: onnx.ModelProto, name: str = "onnxruntime") -> None:
+        self._model, self.name = model.SerializeToString(), name
 
     def runner(self, feed: Feed, *, forced: bool = False, taps: Sequence[str] = ()) -> BaseRunner:
         import onnxruntime
@@ -91,6 +95,37 @@ def test_coefficients_of_a_plan_are_compared(tmp_path: Path, monkeypatch: pytest
     assert result.divergence is not None
     assert (result.divergence.where, result.divergence.block) == ("decision", "layer2.0.predictor")
     assert result.divergence.input_error < result.divergence.tolerance < result.divergence.error
+
+
+class GatedThenDynamic(nn.Module):
+    """A predictor that sees what a gate decided."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.gated = nn.Conv2d(3, 4, 1), InvertedResidual(4, 4)
+        self.predictor, self.convolution = CoefficientPredictor(4, 8), DynamicConv2d(4, 4, 3, padding=1, kernels=2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.gated(self.stem(x))
+        return self.convolution(x, self.predictor(x))
+
+
+@pytest.mark.parametrize("flipped", [False, True])
+def test_coefficients_behind_a_flipped_decision_are_not_judged(
+    flipped: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.manual_seed(0)
+    sound = tmp_path / "model.onnx"
+    export_network(GatedThenDynamic().eval(), input_shape=(2, 3, 8, 8), path=sound, with_decisions=True)
+    (bias,) = [t.name for t in onnx.load(sound).graph.initializer if "mask" in t.name and t.name.endswith("bias")]
+    deployed = onnx.load(damaged(sound, tmp_path / "gate.onnx", bias, lambda values: values + 0.3 * flipped))
+    monkeypatch.setattr(module, "TensorRTBackend", lambda *_: AsDeployed(deployed, "tensorrt"))
+    comparison, _ = compare_model(CompareOptions(sound, ("onnxruntime", "tensorrt"), images="noise:2"))
+    result = result_of(comparison, "tensorrt")
+    assert (len(result.gates), len(result.coefficients)) == (1, 0 if flipped else 1)
+    told = "its coefficients follow from the flips too, and are not compared"
+    assert (told in result.notes) == flipped
+    assert [cause.kind for cause in result.causes] == ["decisions"] * flipped
 
 
 @pytest.mark.parametrize(("name", "lacking"), [("cifar_resnet", "masks"), ("dy_cifar_resnet", "coefficients")])

@@ -227,6 +227,8 @@ def _judge(
         counted = "1 decision" if flips == 1 else f"{flips} decisions"
         notes.append(f"{counted} flipped: the outputs as they are (in parentheses) follow from them and are not judged")
         notes += [allowed.torch_itself] if allowed.torch_itself else []
+        if metadata.kernels and not forced:
+            notes.append("its coefficients follow from the flips too, and are not compared")
     found = causes(
         free_gates=free_gates,
         forced_gates=forced_gates,
