@@ -280,12 +280,13 @@ def _plot(
         if point.deviation is not None:
             axes.errorbar([x], [point.accuracy], [point.deviation], color=colour, capsize=2.5, lw=0.9, fmt="none")
         if named:
+            bare = point.deviation is None
             axes.annotate(
                 f"{point.run.value:g}" if point.run.kind.gated else f"×{point.run.width:g}",
                 (x, point.accuracy),
-                xytext=(0, -12 if below else 6),
+                xytext=(0 if bare else 4, -12 if below else 6),
                 textcoords="offset points",
                 fontsize=7,
                 color=colour,
-                ha="center",
+                ha="center" if bare else "left",  # beside the bar where there is one
             )
