@@ -2,6 +2,7 @@
 
     python benchmarks/accuracy_against_macs.py train      # one JSON a run; skips and resumes
     python benchmarks/accuracy_against_macs.py latency    # of each DynConv network (seed 0) in ONNX Runtime
+    python benchmarks/accuracy_against_macs.py shipped    # judges the checkpoints of export/ on the same canvases
     python benchmarks/accuracy_against_macs.py show       # tables and plots of what is there, and what is missing
 
 The task is export/digits.toml's, with the same data and optimizer for all; digits_runs.py lists what is trained.
@@ -152,6 +153,26 @@ def latency(work: Work = Path("runs/accuracy_against_macs"), threads: int = 1, s
         command += ["--active-ratios", "none", "--batch-sizes", "1,16", "--threads", str(threads)]
         command += ["--seconds", str(seconds), "-o", str(file)]
         subprocess.run(command, check=True, cwd=work, env={**os.environ, "PYTHONPATH": str(ROOT)})
+
+
+@app.command()
+def shipped() -> None:
+    """Judge the digits checkpoints that the repository ships."""
+    from dyn2trt.checkpoint import load_checkpoint
+    from dyn2trt.files import sha256, write_text
+    from dyn2trt.networks.zoo import build_network
+    from dyn2trt.recipe import load_recipe
+
+    record = {}
+    for file in sorted(RECIPE.parent.glob("digits*.toml")):
+        section = load_recipe(file).network
+        assert section.checkpoint is not None
+        network = build_network(section.name, section.options)
+        load_checkpoint(network, section.checkpoint)
+        right = accuracy(network.eval())
+        record[section.checkpoint.name] = {"sha256": sha256(section.checkpoint), "accuracy_on_more": right}
+        typer.echo(f"{section.checkpoint.name}: {right:.2%}")
+    write_text(RESULTS / "shipped.json", json.dumps(record, indent=1) + "\n")
 
 
 @app.command()
