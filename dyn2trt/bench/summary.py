@@ -80,7 +80,8 @@ def warnings(record: Record) -> tuple[str, ...]:
     if whole := record.mode.computed_whole:
         found.append(
             f"Gated blocks too small to gain in ONNX Runtime: {whole}. Their bodies compute every position and mask "
-            "the result, so their part of these times does not follow the active ratio. TensorRT's plugins skip at any size."
+            "the result, so their part of these times does not follow the active ratio. TensorRT's plugins skip at any "
+            "size."
         )
     return tuple(found)
 
