@@ -14,12 +14,16 @@ from dyn2trt.ops.bodies.text import activation_constants, activation_kind, int_l
 
 FIXED_MACS = 15_000_000
 """What gathering and scattering costs whatever the size of the map: some fifty small nodes."""
-PERCENT_PER_SITE = 10
-"""What it costs for every site of the map, in hundredths of that site's dense work: two transposes and a copy."""
-BAND_PERCENT = 600
-"""What one column of a band costs, in hundredths of a site's dense work: six sites high, four without the halo."""
-ROW_PERCENT = 140
-"""What a site costs in the composition, in hundredths of its dense work: its neighbours are gathered one by one."""
+VALUE_MACS = {"GatedInvertedResidual": 95, "GatedBasicBlock": 230, "GatedBottleneck": 80}
+"""What it costs for every value of the output map: two transposes and a copy."""
+BAND_PERCENT = 520
+"""What one column of a band costs, in hundredths of a site's dense work: six sites high, four without the halo ..."""
+BAND_THIN_PERCENT = 7_500
+"""... and what that is more with few channels, to be divided by their number."""
+ROW_PERCENT = 95
+"""What a site costs in the composition, in hundredths of its dense work ..."""
+ROW_THIN_PERCENT = 5_400
+"""... and what gathering its neighbours one by one adds, to be divided by the channels that the 3×3 reads."""
 DEPTHWISE_ROW_PERCENT = 335
 """The same for an inverted residual at an active site, whose nine wide neighbours are gathered ..."""
 DEPTHWISE_HALO_PERCENT = 35
@@ -33,22 +37,29 @@ _ACTIVE = """
 _MARKED = """
     marked = Cast <to = 1> (active)"""
 
-_NUMBERS = int_lists(n_fixed=[FIXED_MACS * 100], n_site=[100 - PERCENT_PER_SITE])
 _BAND_NUMBERS = int_lists(
-    n_band=[BAND_PERCENT], n_row_active=[DEPTHWISE_ROW_PERCENT], n_row_halo=[DEPTHWISE_HALO_PERCENT], n9=[9]
+    n_band=[BAND_PERCENT],
+    n_thin=[BAND_THIN_PERCENT],
+    n_row_active=[DEPTHWISE_ROW_PERCENT],
+    n_row_halo=[DEPTHWISE_HALO_PERCENT],
+    n9=[9],
 )
-_ROW_NUMBERS = int_lists(n_row=[ROW_PERCENT])
+_ROW_NUMBERS = int_lists(n_row=[ROW_PERCENT], n_thin=[ROW_THIN_PERCENT])
 
 _BAND_CHOICE = """
     c_2 = Mul (c, k2)
     c_2_9 = Add (c_2, n9)
     site_macs = Mul (e, c_2_9)
-    dense_some = Mul (nhw, n_site)
-    dense_all = Mul (dense_some, site_macs)
-    dense_cost = Sub (dense_all, n_fixed)
+    site_cost = Mul (site_macs, n_percent)
+    site_moves = Mul (c, n_value)
+    site_gain = Sub (site_cost, site_moves)
+    dense_gain = Mul (nhw, site_gain)
+    dense_cost = Sub (dense_gain, n_fixed)
+    band_thin = Div (n_thin, c)
+    band_percent = Add (n_band, band_thin)
     touched_sum = ReduceSum <keepdims = 0> (touched)
     touched_total = Cast <to = 7> (touched_sum)
-    band_sites = Mul (touched_total, n_band)
+    band_sites = Mul (touched_total, band_percent)
     row_active = Mul (active_total, n_row_active)
     row_halo = Mul (halo_total, n_row_halo)
     row_sites = Add (row_active, row_halo)
@@ -95,12 +106,18 @@ _ROW_CHOICE = """
     dense_halo_macs = Mul (dense_halo_sites, halo_macs)
     dense_active_macs = Mul (out_sites, active_macs)
     dense_macs = Add (dense_halo_macs, dense_active_macs)
-    dense_some = Mul (dense_macs, n_site)
-    dense_cost = Sub (dense_some, n_fixed)
+    dense_all = Mul (dense_macs, n_percent)
+    out_values = Size (identity)
+    moves = Mul (out_values, n_value)
+    dense_gain = Sub (dense_all, moves)
+    dense_cost = Sub (dense_gain, n_fixed)
     row_halo_macs = Mul (sparse_halo_sites, halo_macs)
     row_active_macs = Mul (active_total, active_macs)
     row_macs = Add (row_halo_macs, row_active_macs)
-    row_cost = Mul (row_macs, n_row)
+    read_channels = Shape <start = 3> (conv2_weight)
+    row_thin = Div (n_thin, read_channels)
+    row_percent = Add (n_row, row_thin)
+    row_cost = Mul (row_macs, row_percent)
     is_busy = Greater (row_cost, dense_cost)
     busy = Squeeze (is_busy)"""
 
@@ -125,6 +142,10 @@ _BANDS_OR_ROWS = f"""
           else_branch = finish_bands () => (y_bands) {{{bands.FINISH}
           }}
         >"""
+
+
+def _numbers(op: str) -> str:
+    return int_lists(n_fixed=[FIXED_MACS * 100], n_value=[VALUE_MACS[op] * 100], n_percent=[100])
 
 
 def _bands_or_dense(op: str, kind: str) -> str:
@@ -177,7 +198,7 @@ def adaptive_body(op: str, activations: set[str], schedules: set[str]) -> str:
     if schedules == {"dense"}:
         return head + _always_dense(op, kind, "y")
     chosen = (
-        _NUMBERS + _MARKED + "\n" + (_bands_or_dense if op == "GatedInvertedResidual" else _rows_or_dense)(op, kind)
+        _numbers(op) + _MARKED + "\n" + (_bands_or_dense if op == "GatedInvertedResidual" else _rows_or_dense)(op, kind)
     )
     if "dense" not in schedules:
         return f"{head}{chosen}\n    y = Identity (y_chosen)"
