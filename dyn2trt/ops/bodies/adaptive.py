@@ -14,7 +14,7 @@ from dyn2trt.ops.bodies.text import activation_constants, activation_kind, int_l
 
 FIXED_MACS = 15_000_000
 """What gathering and scattering costs whatever the size of the map: some fifty small nodes."""
-VALUE_MACS = {"GatedInvertedResidual": 95, "GatedBasicBlock": 230, "GatedBottleneck": 80}
+VALUE_MACS = {"GatedInvertedResidual": 95, "GatedBasicBlock": 230, "GatedBottleneck": 40}
 """What it costs for every value of the output map: two transposes and a copy."""
 BAND_PERCENT = 520
 """What one column of a band costs, in hundredths of a site's dense work: six sites high, four without the halo ..."""
