@@ -28,6 +28,7 @@ from typing import Annotated
 from xml.etree import ElementTree
 
 import typer
+from script import run_script
 
 from dyn2trt.bench.environment import examine_environment
 from dyn2trt.build.device import this_machine
@@ -220,8 +221,4 @@ def main(
 
 
 if __name__ == "__main__":
-    try:
-        typer.run(main)
-    except Dyn2trtError as error:
-        print(error, file=sys.stderr)
-        sys.exit(error.exit_code)
+    run_script(main)

@@ -26,6 +26,7 @@ import typer
 from gpu_floors import Ceilings, dense_passes, measure_ceilings, seconds, sparse_passes
 from rich.console import Console
 from rich.table import Table
+from script import run_script
 from torch import Tensor
 
 from dyn2trt.bench.break_even import BreakEven, break_even
@@ -265,8 +266,4 @@ def main(
 
 
 if __name__ == "__main__":
-    try:
-        typer.run(main)
-    except Dyn2trtError as error:
-        print(error, file=sys.stderr)
-        sys.exit(error.exit_code)
+    run_script(main)

@@ -10,7 +10,6 @@ of engines.
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
@@ -21,6 +20,7 @@ import numpy as np
 import torch
 import typer
 from gpu_blocks import Repeated, compile_afresh, interval, prepare_gpu
+from script import run_script
 from torch import Tensor, nn
 
 from dyn2trt.bench.break_even import break_even
@@ -135,8 +135,4 @@ def main(
 
 
 if __name__ == "__main__":
-    try:
-        typer.run(main)
-    except Dyn2trtError as error:
-        print(error, file=sys.stderr)
-        sys.exit(error.exit_code)
+    run_script(main)

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import json
 import re
-import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -23,12 +22,12 @@ import numpy as np
 import torch
 import typer
 from gpu_blocks import DTYPES, Repeated, check, input_sets, prepare_gpu, wanted_blocks
+from script import run_script
 
 from dyn2trt.bench.environment import examine_environment
 from dyn2trt.bench.interleave import Budget, interleave
 from dyn2trt.bench.latency import Interval, speedup
 from dyn2trt.bench.masks import PATTERNS, to_logits
-from dyn2trt.errors import Dyn2trtError
 from dyn2trt.files import write_text
 from dyn2trt.ops.core_library import load_core_library, tile
 from dyn2trt.ops.core_tensors import CoreOps
@@ -162,8 +161,4 @@ def main(
 
 
 if __name__ == "__main__":
-    try:
-        typer.run(main)
-    except Dyn2trtError as error:
-        print(error, file=sys.stderr)
-        sys.exit(error.exit_code)
+    run_script(main)

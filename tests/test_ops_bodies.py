@@ -28,6 +28,16 @@ def assert_agree(case: Case, model: onnx.ModelProto, bound: float = 1e-5) -> Non
     assert np.linalg.norm(ours - theirs) <= bound * max(1.0, float(np.linalg.norm(theirs)))
 
 
+def goes_dense(case: Case) -> bool:
+    """Whether an adaptive body takes the dense way: what the body calls ``busy``, made an output of the model."""
+    model = one_node_model(case.op, case.tensors, case.attributes, schedule="adaptive")
+    (body,) = (function for function in model.functions if function.name == case.op)
+    body.output.append("busy")
+    model.graph.node[0].output.append("busy")
+    model.graph.output.append(onnx.helper.make_tensor_value_info("busy", onnx.TensorProto.BOOL, []))
+    return bool(run_onnx(model, case.tensors)[-1])
+
+
 @settings(deadline=None, max_examples=40)
 @given(composites(), st.sampled_from(["adaptive", "dense"]), st.booleans())
 def test_scheduled_body_is_the_reference(case: Case, schedule: str, dynamic: bool):
@@ -48,6 +58,17 @@ def test_large_map(op, mask):
     model = one_node_model(op, case.tensors, case.attributes)
     assert next(a.s for a in model.graph.node[0].attribute if a.name == "schedule") == b"adaptive"
     assert_agree(case, model)
+    if mask in ("nothing", "one site", "everything"):
+        assert goes_dense(case) == (mask == "everything")
+
+
+@pytest.mark.parametrize("op", COMPOSITE_NAMES)
+def test_few_channels_are_worth_gathering_at_fewer_sites(op):
+    """A map of as many multiply-accumulates, a quarter of its lines active: moving a value costs the same in both."""
+    for channels, size, dense in ((12, 320, True), (96, 40, False)):
+        case = composite(op, 1, channels, size, size, "nothing", 3, activation="relu")
+        case.tensors["mask"][:, :, : size // 4] = 1
+        assert goes_dense(case) == dense
 
 
 @pytest.mark.parametrize("op", COMPOSITE_NAMES)
@@ -89,8 +110,9 @@ def test_nothing_of_the_sparse_way_stays_in_a_dense_node(op, tmp_path, capfd):
 @pytest.mark.parametrize("op", COMPOSITE_NAMES)
 def test_images_that_skip_a_layer_beside_images_that_execute_it(op, quick):
     """As gates of layers decide; one image of four is little enough to take the sparse way."""
-    case = composite(op, 4, 32, 37, 41, "nothing", 3, activation="relu")
+    case = composite(op, 4, 64, 37, 41, "nothing", 3, activation="relu")
     case.tensors["mask"][2] = 1
+    assert not goes_dense(case)
     model = one_node_model(op, case.tensors, case.attributes, quick=quick)
     assert_agree(case, model)
     alone = {k: v[2:3] if k in ("x", "mask", "identity") else v for k, v in case.tensors.items()}
