@@ -1,4 +1,4 @@
-"""The interleaved run: every contender once a round, in an order drawn anew for each round.
+"""The interleaved run: every contender has one turn a round, in an order drawn anew for each round.
 
 Timing one contender after the other compares them in two states of the machine (clock, temperature, neighbours).
 Here whatever disturbs a round disturbs all of its timings, and no contender always runs behind the same other one.
