@@ -30,7 +30,7 @@ struct ConvGeneric {
 
   static __device__ void run(const Params& p, Shared& shared) {
     const RowTile tile = row_tile<kRows>(p.blocks_per_image, p.count, p.h_out * p.w_out);
-    if (tile.here <= 0) return;
+    if (tile.here == 0) return;
     const int first_column = blockIdx.y * kColumns;
     const int lane = threadIdx.x % kWarp;
     const int warp = threadIdx.x / kWarp;

@@ -8,7 +8,7 @@
 namespace dyn2trt {
 
 struct RowTile {
-  int here;  // rows in use of the tile, 0 or less behind the image's last
+  int here;  // rows in use of the tile, 0 behind the image's last
   int image;
   int start;      // the tile's first row, counted in its image
   int64_t first;  // and in the batch
@@ -25,7 +25,8 @@ template <int kRows>
 DYN2TRT_DEVICE RowTile row_tile(int blocks_per_image, const int* count, int capacity) {
   const int image = blockIdx.x / blocks_per_image;
   const int start = blockIdx.x % blocks_per_image * kRows;
-  return {min(kRows, rows_in_use(count, image, capacity) - start), image, start,
+  // Never negative: times the channels it would leave 32 bits.
+  return {clamp(rows_in_use(count, image, capacity) - start, 0, kRows), image, start,
           static_cast<int64_t>(image) * capacity + start};
 }
 

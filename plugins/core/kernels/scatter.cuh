@@ -121,7 +121,7 @@ struct ScatterSites {
 
   static __device__ void run(const Params& p, Shared& shared) {
     const RowTile tile = row_tile<kRows>(p.blocks_per_image, p.count, p.y.h * p.y.w);
-    if (tile.here <= 0) return;
+    if (tile.here == 0) return;
     const int lane = threadIdx.x % kWarp;
     const int warp = threadIdx.x / kWarp;
     const Site site = tile.site(p.sites, lane, p.y);
