@@ -76,8 +76,8 @@ def tests(folder: Path, name: str, *files: str) -> Step:
 
 
 def steps_for(folder: Path) -> list[Step]:
-    def script(name: str, script: str, *arguments: str, minutes: float = 10) -> Step:
-        command = (sys.executable, str(ROOT / "benchmarks" / script), *arguments, "-o", str(folder / f"{name}.json"))
+    def script(name: str, file: str, *arguments: str, minutes: float = 10) -> Step:
+        command = (sys.executable, str(ROOT / "benchmarks" / file), *arguments, "-o", str(folder / f"{name}.json"))
         return Step(name, command, minutes=minutes)
 
     networks = {

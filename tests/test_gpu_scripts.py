@@ -160,7 +160,7 @@ def test_what_finds_no_time_is_left_for_the_next_call(tmp_path, capsys, monkeypa
     ]
     monkeypatch.setattr(gpu_all, "steps_for", lambda folder: steps)
     with pytest.raises(typer.Exit) as ended:
-        gpu_all.main(output=tmp_path, minutes=0.5 / 60)
+        gpu_all.main(output=tmp_path, minutes=1 / 60)
     assert ended.value.exit_code == 1
     printed = capsys.readouterr().out
     assert "slow: OUT OF TIME\n" in printed
