@@ -85,6 +85,8 @@ def test_a_digits_checkpoint_does_what_its_card_says(name: str) -> None:
     if report.blocks:
         assert found.executed == pytest.approx(said["executed of the gated blocks"], abs=TOLERANCE)
         assert found.executed < 0.8, "gates that skip nothing are not worth shipping"
+        assert found.on_object == pytest.approx(said["executed positions on the object"], abs=TOLERANCE)
+        assert found.object_area == pytest.approx(said["the object's share of the image"], abs=TOLERANCE)
 
 
 def test_positions_are_spent_on_the_digit() -> None:
