@@ -20,9 +20,9 @@ BAND_PERCENT = 520
 """What one column of a band costs, in hundredths of a site's dense work: six sites high, four without the halo ..."""
 BAND_THIN_PERCENT = 7_500
 """... and what that is more with few channels, to be divided by their number."""
-ROW_PERCENT = 95
+ROW_PERCENT = 125
 """What a site costs in the composition, in hundredths of its dense work ..."""
-ROW_THIN_PERCENT = 5_400
+ROW_THIN_PERCENT = 3_300
 """... and what gathering its neighbours one by one adds, to be divided by the channels that the 3×3 reads."""
 DEPTHWISE_ROW_PERCENT = 335
 """The same for an inverted residual at an active site, whose nine wide neighbours are gathered ..."""
