@@ -66,9 +66,11 @@ def fixed(seen: dict[tuple[str, nn.Module], Tensor]) -> Iterator[None]:
         module.register_forward_hook(lambda m, i, out, mean=values.mean(dim=0): mean.expand_as(out))
         for (_, module), values in seen.items()
     ]
-    yield
-    for hook in hooks:
-        hook.remove()
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from dyn2trt.bench import tensorrt_session
 from dyn2trt.bench.bindings import Binding, resolve_bindings
 from dyn2trt.bench.cuda_graph import CudaGraph
 from dyn2trt.errors import Dyn2trtError, MissingDependency
+from dyn2trt.recipe import BuildSection
 
 INPUT, OUTPUT = "input", "output"
 TRT = SimpleNamespace(TensorIOMode=SimpleNamespace(INPUT=INPUT, OUTPUT=OUTPUT), nptype=lambda dtype: dtype)
@@ -327,6 +328,7 @@ def test_plans_that_are_missing_are_built_for_the_batches_asked_for(
 
     from dyn2trt.bench.options import BenchOptions
     from dyn2trt.bench.plans import with_plans
+    from dyn2trt.build.options import options_of
     from dyn2trt.build.passport import read_passport
     from dyn2trt.ops.bodies import attach_bodies
 
@@ -343,6 +345,16 @@ def test_plans_that_are_missing_are_built_for_the_batches_asked_for(
     assert lines == ["building the dense plan"]
     profile = read_passport(plans["dense"]).profiles["x"]
     assert (profile.min, profile.opt, profile.max) == ((1, 3, 12, 10), (4, 3, 12, 10), (4, 3, 12, 10))
+
+    section = BuildSection(
+        min_shapes="x:1x3x12x10", opt_shapes="x:2x3x12x10", max_shapes="x:8x3x12x10", optimization_level=1
+    )
+    build = options_of(section)
+    with_plans(BenchOptions(ratios=()), path, given, tmp_path / "plans", (12, 10), lines.append, build)
+    passport = read_passport(plans["dense"])
+    profile = passport.profiles["x"]
+    assert (profile.min, profile.opt, profile.max) == ((1, 3, 12, 10), (2, 3, 12, 10), (8, 3, 12, 10))
+    assert "--optimization-level 1" in passport.command, "as the recipe has the model built, so its rivals"
 
 
 @pytest.mark.tensorrt

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import onnx
 
@@ -13,6 +14,10 @@ from dyn2trt.bench.measure import graphs_of, served_batches
 from dyn2trt.bench.options import BenchOptions
 from dyn2trt.errors import Dyn2trtError
 from dyn2trt.export.metadata import load_model, read_metadata
+
+if TYPE_CHECKING:
+    from dyn2trt.build import BuildOptions
+    from dyn2trt.build.profiles import Shape
 
 
 def input_shapes(model: onnx.ModelProto, batch: int, size: tuple[int, int]) -> dict[str, tuple[int, ...]]:
@@ -36,6 +41,11 @@ def input_shapes(model: onnx.ModelProto, batch: int, size: tuple[int, int]) -> d
     return shapes
 
 
+def _profile(build: BuildOptions) -> list[Shape]:
+    """The least, best and largest shape of x, where they are given."""
+    return [shapes["x"] for shapes in (build.min_shapes, build.opt_shapes, build.max_shapes) if "x" in shapes]
+
+
 def with_plans(
     options: BenchOptions,
     path: Path,
@@ -43,13 +53,18 @@ def with_plans(
     folder: Path,
     size: tuple[int, int],
     progress: Callable[[str], None],
+    build: BuildOptions | None = None,
 ) -> BenchOptions:
     """Return the options with a plan for every role, those that ``given`` lacks built as ``folder/<role>.plan``.
+
+    They are all built in one way, for a plan that was built in another is no fair rival.
 
     Args:
         path: of the exported model.
         folder: keeps the ONNX files that were built too.
         size: (H, W) of the images.
+        build: how the user builds the model; its shapes of x hold for every plan. Without any, and for a model of
+            dynamic shapes, plans are tuned for the largest batch measured.
 
     Raises:
         Dyn2trtError: a build failed; MissingDependency when TensorRT, pycuda or a GPU is missing.
@@ -57,6 +72,7 @@ def with_plans(
     from dyn2trt.bench.tensorrt_session import import_pycuda
     from dyn2trt.build import BuildOptions, build_engine
 
+    build = build or BuildOptions()
     import_pycuda()
     model = load_model(path)
     metadata = read_metadata(model)
@@ -69,10 +85,9 @@ def with_plans(
         folder.mkdir(parents=True, exist_ok=True)
         onnx_path, plans[role] = folder / f"{role}.onnx", folder / f"{role}.plan"
         onnx.save(graph, onnx_path)
-        build = BuildOptions()
         if metadata.dynamic_axes:
-            # Tuned for the largest batch.
-            low, high = (input_shapes(graph, batch, size) for batch in (min(batches), max(batches)))
-            build = BuildOptions(min_shapes=low, opt_shapes=high, max_shapes=high)
+            profile = _profile(build) or [(batch, 3, *size) for batch in (min(batches), max(batches), max(batches))]
+            low, best, high = (input_shapes(graph, n, (h, w)) for n, _, h, w in profile)
+            build = replace(build, min_shapes=low, opt_shapes=best, max_shapes=high)
         build_engine(onnx_path, plans[role], build)
     return replace(options, plans=tuple(plans.items()))

@@ -79,9 +79,9 @@ def warnings(record: Record) -> tuple[str, ...]:
         )
     if whole := record.mode.computed_whole:
         found.append(
-            f"Gated blocks too small to gain in ONNX Runtime: {whole}. Their bodies compute every position and mask "
-            "the result, so their part of these times does not follow the active ratio. TensorRT's plugins skip at any "
-            "size."
+            "Gated blocks that the export judged too small to gain in ONNX Runtime (by one image, where the batch is "
+            f"dynamic): {whole}. Their bodies compute every position and mask the result, so their part of these times "
+            "does not follow the active ratio. TensorRT's plugins skip at any size."
         )
     return tuple(found)
 

@@ -6,9 +6,13 @@ import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from dyn2trt.build.profiles import Shape, format_shapes
+from dyn2trt.build.profiles import Shape, format_shapes, parse_shapes, parse_size
 from dyn2trt.errors import Dyn2trtError
+
+if TYPE_CHECKING:
+    from dyn2trt.recipe import BuildSection
 
 OPTIMIZATION_LEVELS = range(6)
 
@@ -52,3 +56,19 @@ class BuildOptions:
         words += [word for option, value in values.items() if value is not None for word in (option, str(value))]
         words += ["--tf32"] * self.tf32 + ["--allow-dense-fallback"] * self.allow_dense_fallback
         return shlex.join(words)
+
+
+def options_of(section: BuildSection, timing_cache: Path | None = None) -> BuildOptions:
+    """What a recipe's ``[build]`` asks for.
+
+    Raises:
+        Dyn2trtError: shapes or a size that are not written as trtexec has them.
+    """
+    return BuildOptions(
+        min_shapes=parse_shapes(section.min_shapes) if section.min_shapes else {},
+        opt_shapes=parse_shapes(section.opt_shapes) if section.opt_shapes else {},
+        max_shapes=parse_shapes(section.max_shapes) if section.max_shapes else {},
+        workspace=parse_size(section.workspace) if section.workspace else None,
+        optimization_level=section.optimization_level,
+        timing_cache=timing_cache,
+    )

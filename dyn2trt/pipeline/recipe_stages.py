@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dyn2trt import __version__
 from dyn2trt.build.device import this_machine
@@ -15,6 +15,9 @@ from dyn2trt.errors import MissingDependency
 from dyn2trt.pipeline.stages import Stage
 from dyn2trt.plugin_library import find_plugin_library
 from dyn2trt.recipe import NOISE, Recipe
+
+if TYPE_CHECKING:
+    from dyn2trt.build import BuildOptions
 
 Tell = Callable[[str], None]
 
@@ -99,7 +102,13 @@ def stages_of(recipe: Recipe, folder: RunFolder, *, engine: bool, progress: Tell
             lambda backend=backend, record=record: _bench(recipe, folder, backend, record, progress),  # type: ignore[misc]
             outputs=(record,),
             inputs=(folder.model, *(plans if backend == "tensorrt" else ()), *images),
-            settings={"data": data, "bench": recipe.bench.model_dump(), "gpu": str(this_machine()), **software},
+            settings={
+                "data": data,
+                "bench": recipe.bench.model_dump(),
+                **({"build": recipe.build.model_dump()} if backend == "tensorrt" else {}),
+                "gpu": str(this_machine()),
+                **software,
+            },
         )
     yield Stage(
         "report",
@@ -128,19 +137,15 @@ def _export(recipe: Recipe, folder: RunFolder, warn: Tell) -> None:
 
 
 def _build(recipe: Recipe, folder: RunFolder, progress: Tell) -> None:
-    from dyn2trt.build import BuildOptions, build_engine
-    from dyn2trt.build.profiles import parse_shapes, parse_size
+    from dyn2trt.build import build_engine
 
-    wanted = recipe.build
-    options = BuildOptions(
-        min_shapes=parse_shapes(wanted.min_shapes) if wanted.min_shapes else {},
-        opt_shapes=parse_shapes(wanted.opt_shapes) if wanted.opt_shapes else {},
-        max_shapes=parse_shapes(wanted.max_shapes) if wanted.max_shapes else {},
-        workspace=parse_size(wanted.workspace) if wanted.workspace else None,
-        optimization_level=wanted.optimization_level,
-        timing_cache=folder.path / "timing.cache",
-    )
-    build_engine(folder.model, folder.plan, options, progress=_Phases(progress))
+    build_engine(folder.model, folder.plan, _build_options(recipe, folder), progress=_Phases(progress))
+
+
+def _build_options(recipe: Recipe, folder: RunFolder) -> BuildOptions:
+    from dyn2trt.build.options import options_of
+
+    return options_of(recipe.build, timing_cache=folder.path / "timing.cache")
 
 
 class _Phases:
@@ -191,7 +196,8 @@ def _bench(recipe: Recipe, folder: RunFolder, backend: str, record: Path, progre
     if backend == "tensorrt":
         # A plan that writes its decisions is for comparing; the benchmark builds one that does not.
         given = {} if recipe.export.with_decisions else {"own": folder.plan}
-        options = with_plans(options, folder.model, given, folder.path / "bench-plans", size, progress)
+        build = _build_options(recipe, folder)
+        options = with_plans(options, folder.model, given, folder.path / "bench-plans", size, progress, build)
     measured = measure(folder.model, x, options, images_spec=data.images, progress=progress)
     write_text(record, measured.record.to_json() + "\n")
 
