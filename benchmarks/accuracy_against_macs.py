@@ -158,18 +158,15 @@ def latency(work: Work = Path("runs/accuracy_against_macs"), threads: int = 1, s
 @app.command()
 def shipped() -> None:
     """Judge the digits checkpoints that the repository ships."""
-    from dyn2trt.checkpoint import load_checkpoint
+    from dyn2trt.export.recipe_export import make_network
     from dyn2trt.files import sha256, write_text
-    from dyn2trt.networks.zoo import build_network
     from dyn2trt.recipe import load_recipe
 
     record = {}
     for file in sorted(RECIPE.parent.glob("digits*.toml")):
         section = load_recipe(file).network
         assert section.checkpoint is not None
-        network = build_network(section.name, section.options)
-        load_checkpoint(network, section.checkpoint)
-        right = accuracy(network.eval())
+        right = accuracy(make_network(section))
         record[section.checkpoint.name] = {"sha256": sha256(section.checkpoint), "accuracy_on_more": right}
         typer.echo(f"{section.checkpoint.name}: {right:.2%}")
     write_text(RESULTS / "shipped.json", json.dumps(record, indent=1) + "\n")

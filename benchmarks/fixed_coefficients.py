@@ -19,7 +19,7 @@ from accuracy_against_macs import RESULTS, SIZE, Work, accuracy, trained
 from digits_runs import planned
 from torch import Tensor, nn
 
-from dyn2trt.blocks.dynamic import CoefficientPredictor
+from dyn2trt.blocks.dynamic import record_coefficients
 from dyn2trt.files import write_text
 from dyn2trt.tasks.digits import EVALUATED, DigitCanvases
 
@@ -38,33 +38,33 @@ def main(work: Work = Path("runs/accuracy_against_macs"), output: Output = RESUL
         network = trained(run, work)
         seen = coefficients(network, x)
         own = accuracy(network)
-        with fixed(seen):
+        with fixed(network, seen):
             constant = accuracy(network)
-        between = {name: values.std(dim=0).mean().item() for (name, _), values in seen.items()}
+        between = {name: values.std(dim=0).mean().item() for name, values in seen.items()}
         record[run.name] = {"own": own, "fixed": constant, "deviation_between_images": between}
         typer.echo(f"{run.name}: {own:.2%}, fixed {constant:.2%}")
     write_text(output, json.dumps(record, indent=1) + "\n")
 
 
-def coefficients(network: nn.Module, x: Tensor) -> dict[tuple[str, nn.Module], Tensor]:
-    """Of every predictor, with its path: [images, coefficients]."""
-    predictors = [(n, module) for n, module in network.named_modules() if isinstance(module, CoefficientPredictor)]
-    found: dict[tuple[str, nn.Module], list[Tensor]] = {key: [] for key in predictors}
-    hooks = [key[1].register_forward_hook(lambda m, i, out, key=key: found[key].append(out)) for key in predictors]
-    with torch.inference_mode():
+def coefficients(network: nn.Module, x: Tensor) -> dict[str, Tensor]:
+    """Of every predictor, by its path: [images, coefficients]."""
+    found: dict[str, list[Tensor]] = {}
+    with torch.inference_mode(), record_coefficients(network) as recorded:
         for images in x.split(100):
             network(images)
-    for hook in hooks:
-        hook.remove()
-    return {key: torch.cat(values) for key, values in found.items()}
+    for each in recorded:
+        found.setdefault(each.predictor, []).append(each.coefficients)
+    return {path: torch.cat(values) for path, values in found.items()}
 
 
 @contextmanager
-def fixed(seen: dict[tuple[str, nn.Module], Tensor]) -> Iterator[None]:
+def fixed(network: nn.Module, seen: dict[str, Tensor]) -> Iterator[None]:
     """Let every predictor give the means of what it gave, whatever the image."""
     hooks = [
-        module.register_forward_hook(lambda m, i, out, mean=values.mean(dim=0): mean.expand_as(out))
-        for (_, module), values in seen.items()
+        network.get_submodule(path).register_forward_hook(
+            lambda m, i, out, mean=values.mean(dim=0): mean.expand_as(out)
+        )
+        for path, values in seen.items()
     ]
     try:
         yield

@@ -328,7 +328,7 @@ def test_plans_that_are_missing_are_built_for_the_batches_asked_for(
 
     from dyn2trt.bench.options import BenchOptions
     from dyn2trt.bench.plans import with_plans
-    from dyn2trt.build.options import options_of
+    from dyn2trt.build import BuildOptions
     from dyn2trt.build.passport import read_passport
     from dyn2trt.ops.bodies import attach_bodies
 
@@ -349,7 +349,7 @@ def test_plans_that_are_missing_are_built_for_the_batches_asked_for(
     section = BuildSection(
         min_shapes="x:1x3x12x10", opt_shapes="x:2x3x12x10", max_shapes="x:8x3x12x10", optimization_level=1
     )
-    build = options_of(section)
+    build = BuildOptions.parse(**section.model_dump())
     with_plans(BenchOptions(ratios=()), path, given, tmp_path / "plans", (12, 10), lines.append, build)
     passport = read_passport(plans["dense"])
     profile = passport.profiles["x"]

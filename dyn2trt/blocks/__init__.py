@@ -1,6 +1,6 @@
 """Blocks for a user's own networks, gated or of dynamic convolutions, and what is done to all blocks of a network."""
 
-from dyn2trt.blocks.base import GatedBlock, Stage, gated_blocks, set_execution
+from dyn2trt.blocks.base import GatedBlock, Stage, all_blocks, gated_blocks, set_execution
 from dyn2trt.blocks.basic import BasicBlock
 from dyn2trt.blocks.bottleneck import Bottleneck
 from dyn2trt.blocks.dynamic import (
@@ -27,6 +27,7 @@ __all__ = [
     "HaltingStage",
     "InvertedResidual",
     "Stage",
+    "all_blocks",
     "dynamic_blocks",
     "gated_blocks",
     "halting_stages",

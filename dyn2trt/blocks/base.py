@@ -138,11 +138,16 @@ class GatedBlock(nn.Module):
         return f"execution={self.execution}, gated={self.masker is not None}"
 
 
+def all_blocks(network: nn.Module) -> Iterator[tuple[str, GatedBlock]]:
+    """The blocks of ``network`` that may have a gate, with their module paths, in the order of definition."""
+    for name, module in network.named_modules():
+        if isinstance(module, GatedBlock):
+            yield name, module
+
+
 def gated_blocks(network: nn.Module) -> Iterator[tuple[str, GatedBlock]]:
     """The blocks of ``network`` that have a gate, with their module paths, in the order of definition."""
-    for name, module in network.named_modules():
-        if isinstance(module, GatedBlock) and module.masker is not None:
-            yield name, module
+    return ((name, block) for name, block in all_blocks(network) if block.masker is not None)
 
 
 def set_execution(network: nn.Module, execution: Execution) -> None:

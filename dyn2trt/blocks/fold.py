@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from torch import nn
 
-from dyn2trt.blocks.base import GatedBlock
+from dyn2trt.blocks.base import gated_blocks
 from dyn2trt.blocks.batchnorm import folded_weights
 from dyn2trt.blocks.dynamic import DynamicConv2d
 
@@ -29,9 +29,8 @@ def fold_batchnorm(network: nn.Module) -> nn.Module:
             convolution.weight = nn.Parameter(weight, requires_grad=False)
             convolution.bias = nn.Parameter(bias, requires_grad=False)
             setattr(module, batchnorm_name, nn.Identity())
-    for module in folded.modules():
-        if isinstance(module, GatedBlock) and module.masker is not None:
-            module.pack_weights()
+    for _, block in gated_blocks(folded):
+        block.pack_weights()
     return folded
 
 

@@ -6,13 +6,10 @@ import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any, Self
 
 from dyn2trt.build.profiles import Shape, format_shapes, parse_shapes, parse_size
 from dyn2trt.errors import Dyn2trtError
-
-if TYPE_CHECKING:
-    from dyn2trt.recipe import BuildSection
 
 OPTIMIZATION_LEVELS = range(6)
 
@@ -42,6 +39,29 @@ class BuildOptions:
         if self.workspace is not None and self.workspace <= 0:
             raise Dyn2trtError(f"the workspace is a positive number of bytes, not {self.workspace}")
 
+    @classmethod
+    def parse(
+        cls,
+        *,
+        min_shapes: str | None = None,
+        opt_shapes: str | None = None,
+        max_shapes: str | None = None,
+        workspace: str | None = None,
+        **others: Any,
+    ) -> Self:
+        """Options whose shapes and size are still text, as on the command line and in a recipe's ``[build]``.
+
+        Raises:
+            Dyn2trtError: they are not written as trtexec has them.
+        """
+        return cls(
+            min_shapes=parse_shapes(min_shapes) if min_shapes else {},
+            opt_shapes=parse_shapes(opt_shapes) if opt_shapes else {},
+            max_shapes=parse_shapes(max_shapes) if max_shapes else {},
+            workspace=parse_size(workspace) if workspace else None,
+            **others,
+        )
+
     def command(self, onnx_path: Path, plan_path: Path) -> str:
         """Return the command line that builds the same again."""
         shapes = {"--min-shapes": self.min_shapes, "--opt-shapes": self.opt_shapes, "--max-shapes": self.max_shapes}
@@ -56,19 +76,3 @@ class BuildOptions:
         words += [word for option, value in values.items() if value is not None for word in (option, str(value))]
         words += ["--tf32"] * self.tf32 + ["--allow-dense-fallback"] * self.allow_dense_fallback
         return shlex.join(words)
-
-
-def options_of(section: BuildSection, timing_cache: Path | None = None) -> BuildOptions:
-    """What a recipe's ``[build]`` asks for.
-
-    Raises:
-        Dyn2trtError: shapes or a size that are not written as trtexec has them.
-    """
-    return BuildOptions(
-        min_shapes=parse_shapes(section.min_shapes) if section.min_shapes else {},
-        opt_shapes=parse_shapes(section.opt_shapes) if section.opt_shapes else {},
-        max_shapes=parse_shapes(section.max_shapes) if section.max_shapes else {},
-        workspace=parse_size(section.workspace) if section.workspace else None,
-        optimization_level=section.optimization_level,
-        timing_cache=timing_cache,
-    )

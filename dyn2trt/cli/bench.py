@@ -85,7 +85,7 @@ def bench(
     from dyn2trt.bench.options import image_size, inputs_of, options_of, read_recipe
     from dyn2trt.bench.plans import with_plans
     from dyn2trt.bench.summary import print_summary
-    from dyn2trt.build.options import options_of as build_options_of
+    from dyn2trt.build import BuildOptions
     from dyn2trt.export.metadata import read_metadata
     from dyn2trt.files import check_writable, write_text
     from dyn2trt.images import load_inputs, to_pictures
@@ -118,7 +118,7 @@ def bench(
         if backend == "tensorrt":
             given = {"own": plan, "dense": dense_plan, "forced": forced_plan, "static": static_plan}
             folder = output.with_name(f"{output.stem}-plans")
-            build = None if wanted is None else build_options_of(wanted.build)
+            build = None if wanted is None else BuildOptions.parse(**wanted.build.model_dump())
             options = with_plans(options, model, given, folder, size, status.update, build)
         measured = measure(model, x, options, images_spec=source.images, progress=status.update)
     write_text(output, measured.record.to_json() + "\n")

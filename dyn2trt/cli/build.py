@@ -39,14 +39,13 @@ def build(
     from dyn2trt.build import BuildOptions, build_engine
     from dyn2trt.build.dense_check import describe_blocks
     from dyn2trt.build.passport import passport_path
-    from dyn2trt.build.profiles import parse_shapes, parse_size
     from dyn2trt.build.progress import RichProgress
 
-    options = BuildOptions(
-        min_shapes=parse_shapes(min_shapes) if min_shapes else {},
-        opt_shapes=parse_shapes(opt_shapes) if opt_shapes else {},
-        max_shapes=parse_shapes(max_shapes) if max_shapes else {},
-        workspace=parse_size(workspace) if workspace else None,
+    options = BuildOptions.parse(
+        min_shapes=min_shapes,
+        opt_shapes=opt_shapes,
+        max_shapes=max_shapes,
+        workspace=workspace,
         optimization_level=optimization_level,
         timing_cache=timing_cache,
         plugin_library=plugins,

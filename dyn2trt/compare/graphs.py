@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 
 import onnx
 import onnx_ir as ir
@@ -11,7 +10,7 @@ import onnx_ir as ir
 from dyn2trt.compare.names import block_input, block_output
 from dyn2trt.contract import MASK_SCATTER, SCHEMAS
 from dyn2trt.errors import Dyn2trtError
-from dyn2trt.export.surgery import with_decision_outputs, with_logit_outputs
+from dyn2trt.export.surgery import with_decision_outputs, with_logit_outputs, without_decision_outputs
 from dyn2trt.export.surgery.graph import border, close_model, gated_nodes, open_model
 from dyn2trt.export.surgery.overruled import with_overruled_gates
 
@@ -25,16 +24,9 @@ def observed(model: onnx.ModelProto, *, forced: bool = False, taps: Sequence[str
     """
     model = with_decision_outputs(model)
     model = with_overruled_gates(model) if forced else with_logit_outputs(model)
-    model = _without_masks(model)
+    # The logits say more than masks, which under forced masks repeat what is fed.
+    model = without_decision_outputs(model, masks_alone=True)
     return _with_block_outputs(model, taps) if taps else model
-
-
-def _without_masks(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Drop mask outputs: the logits say more, and under forced masks they repeat what is fed."""
-    opened, metadata = open_model(model)
-    for value in [value for value in opened.graph.outputs if value.name in metadata.masks]:
-        opened.graph.outputs.remove(value)
-    return close_model(opened, replace(metadata, masks=()))
 
 
 def _with_block_outputs(model: onnx.ModelProto, blocks: Sequence[str]) -> onnx.ModelProto:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from dyn2trt.blocks import GatedBlock
+from dyn2trt.blocks import all_blocks
 from dyn2trt.errors import Dyn2trtError
 from dyn2trt.networks.options import nearest
 
@@ -24,7 +24,7 @@ def ungate(network: nn.Module, paths: str) -> None:
     Raises:
         Dyn2trtError: a path that is no block of the network.
     """
-    blocks = {name: module for name, module in network.named_modules() if isinstance(module, GatedBlock)}
+    blocks = dict(all_blocks(network))
     for path in [] if paths == NO_BLOCK else paths.split():
         if path not in blocks:
             raise Dyn2trtError(

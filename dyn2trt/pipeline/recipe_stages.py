@@ -143,9 +143,9 @@ def _build(recipe: Recipe, folder: RunFolder, progress: Tell) -> None:
 
 
 def _build_options(recipe: Recipe, folder: RunFolder) -> BuildOptions:
-    from dyn2trt.build.options import options_of
+    from dyn2trt.build import BuildOptions
 
-    return options_of(recipe.build, timing_cache=folder.path / "timing.cache")
+    return BuildOptions.parse(**recipe.build.model_dump(), timing_cache=folder.path / "timing.cache")
 
 
 class _Phases:

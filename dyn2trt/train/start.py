@@ -7,7 +7,7 @@ import os
 import torch
 from torch import nn
 
-from dyn2trt.blocks import GatedBlock, gated_blocks
+from dyn2trt.blocks import all_blocks, gated_blocks
 from dyn2trt.checkpoint import load_checkpoint, read_state_dict
 from dyn2trt.gates import MaskUnit
 from dyn2trt.networks.options import Value
@@ -37,8 +37,7 @@ def load_start(network: nn.Module, path: str | os.PathLike[str]) -> bool:
         Dyn2trtError: as `dyn2trt.checkpoint.load_checkpoint`.
     """
     gated = list(gated_blocks(network))
-    blocks = ((name, module) for name, module in network.named_modules() if isinstance(module, GatedBlock))
-    without = [_mask_unit(name) for name, block in blocks if block.masker is None]
+    without = [_mask_unit(name) for name, block in all_blocks(network) if block.masker is None]
     state = read_state_dict(path)
     if not gated or any(key.startswith(_mask_unit(name)) for name, _ in gated for key in state):
         load_checkpoint(network, path, without=without)

@@ -40,12 +40,13 @@ def with_decision_outputs(model: onnx.ModelProto) -> onnx.ModelProto:
     return close_model(opened, replace(metadata, masks=masks, coefficients=_append_coefficients(opened, metadata)))
 
 
-def without_decision_outputs(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Take back what `with_decision_outputs` appended, and the nodes that made the masks."""
+def without_decision_outputs(model: onnx.ModelProto, *, masks_alone: bool = False) -> onnx.ModelProto:
+    """Take back what `with_decision_outputs` appended, or the masks of it, and the nodes that made the masks."""
     opened, metadata = open_model(model)
-    for value in [value for value in opened.graph.outputs if value.name in metadata.decisions]:
+    kept = replace(metadata, masks=(), coefficients=metadata.coefficients if masks_alone else ())
+    for value in [value for value in opened.graph.outputs if value.name in {*metadata.decisions} - {*kept.decisions}]:
         opened.graph.outputs.remove(value)
-    return close_model(opened, replace(metadata, masks=(), coefficients=()))
+    return close_model(opened, kept)
 
 
 def _append_masks(model: ir.Model, metadata: ExportMetadata) -> tuple[str, ...]:
