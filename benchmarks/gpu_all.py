@@ -31,11 +31,11 @@ import typer
 from script import run_script
 
 from dyn2trt.bench.environment import examine_environment
-from dyn2trt.build.device import this_machine
+from dyn2trt.engine.device import this_machine
+from dyn2trt.engine.plugin_library import find_plugin_library
 from dyn2trt.errors import Dyn2trtError
 from dyn2trt.files import write_text
 from dyn2trt.ops.core_library import find_core_library
-from dyn2trt.plugin_library import find_plugin_library
 
 ROOT = Path(__file__).resolve().parent.parent
 # With names, so that the log of a step that runs out of time says which tests passed.
@@ -43,7 +43,7 @@ PYTEST = (sys.executable, "-m", "pytest", "-v", "-rs", "-p", "no:cacheprovider")
 # torch's allocator puts small tensors side by side into one allocation, where no sanitizer sees a step from one into
 # the next. Without it there is no capture, which allocates; and races do not depend on who allocates.
 UNCACHED = {"PYTORCH_NO_CUDA_MEMORY_CACHING": "1"}
-SMALL = ("tests/test_core_gpu.py", "-m", "gpu", "-k", "small and not cuda_graph")
+SMALL = ("tests/core/test_core_gpu.py", "-m", "gpu", "-k", "small and not cuda_graph")
 
 
 TAIL = 30
@@ -87,7 +87,7 @@ def steps_for(folder: Path) -> list[Step]:
         "resnet32": ("cifar_resnet", "--set", "depth=32", "--batches", "1,128"),
     }
     return [
-        tests(folder, "tests", "tests/test_core_gpu.py"),
+        tests(folder, "tests", "tests/core/test_core_gpu.py"),
         *(sanitizer(tool, *OURS) for tool in ("memcheck", "racecheck", "synccheck")),
         script("blocks", "gpu_blocks.py", "--compile-mode", "none"),
         script("tiles", "gpu_tiles.py"),
@@ -107,7 +107,7 @@ def engine_steps(folder: Path) -> list[Step]:
     network = ("--network", "hourglass", "--set", "stacks=4", "--set", "features=96", "--precision", "fp16")
     bench = ("bench", model, "--backend", "tensorrt", "--images", "noise", "-o", str(folder / "pose_tensorrt.json"))
     return [
-        tests(folder, "engine_tests", "tests/test_engine_gpu.py", "tests/test_bench_tensorrt.py"),
+        tests(folder, "engine_tests", "tests/engine/test_engine_gpu.py", "tests/bench/test_bench_tensorrt.py"),
         Step("pose_export", (*dyn2trt, "export", *network, "-o", model)),
         Step("pose_tensorrt", (*dyn2trt, *bench)),
     ]

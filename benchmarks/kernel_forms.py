@@ -29,9 +29,9 @@ from dyn2trt.bench.interleave import Budget, interleave
 from dyn2trt.bench.latency import summarise
 from dyn2trt.bench.onnxruntime_session import OnnxRuntimeSession
 from dyn2trt.bench.summary import milliseconds
-from dyn2trt.export.kernels.forms import Tensors, choose_form, write_form
-from dyn2trt.export.kernels.geometry import Geometry
-from dyn2trt.export.kernels.writer import Writer
+from dyn2trt.export.dynamic_kernels.forms import Tensors, choose_form, write_form
+from dyn2trt.export.dynamic_kernels.geometry import Geometry
+from dyn2trt.export.dynamic_kernels.writer import Writer
 from dyn2trt.files import write_text
 
 OPSET = 20

@@ -9,12 +9,12 @@ from functools import partial
 from pathlib import Path
 from types import ModuleType
 
-import core_host
-import plugin_host
+import emulated_core
+import emulated_plugins
 import pytest
 from tensorrt_on_cpu import harness
 
-from dyn2trt import plugin_library
+from dyn2trt.engine import plugin_library
 
 
 @pytest.fixture
@@ -38,28 +38,28 @@ def dynet_export(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path
 
 
 @pytest.fixture(scope="session")
-def host_core_path() -> Path:
-    """The CUDA core library over the host harness; see plugins/README.md."""
-    if core_host.compiler() is None:
+def core_path() -> Path:
+    """The CUDA core library over the CPU emulator; see plugins/README.md."""
+    if emulated_core.compiler() is None:
         pytest.skip("no C++ compiler: set CXX or install g++")
-    return core_host.build_library()
+    return emulated_core.build_library()
 
 
 @pytest.fixture(scope="session")
-def host_plugins_path(host_core_path: Path) -> Path:
-    """The TensorRT plugin library over the host harness."""
-    if reason := plugin_host.why_not():
+def plugins_path(core_path: Path) -> Path:
+    """The TensorRT plugin library over the CPU emulator."""
+    if reason := emulated_plugins.why_not():
         pytest.skip(reason)
-    return plugin_host.build_library(host_core_path)
+    return emulated_plugins.build_library(core_path)
 
 
 @pytest.fixture
-def host_plugins(
-    tensorrt_on_cpu: ModuleType, host_plugins_path: Path, monkeypatch: pytest.MonkeyPatch
+def emulated_plugins_library(
+    tensorrt_on_cpu: ModuleType, plugins_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Path]:
-    """The library of `host_plugins_path` is the one that dyn2trt finds, and unloaded from TensorRT after the test."""
-    monkeypatch.setenv(plugin_library.ENVIRONMENT, str(host_plugins_path))
-    yield host_plugins_path
+    """The library of `plugins_path` is the one that dyn2trt finds, and unloaded from TensorRT after the test."""
+    monkeypatch.setenv(plugin_library.ENVIRONMENT, str(plugins_path))
+    yield plugins_path
     for handle in plugin_library._loaded.values():
         tensorrt_on_cpu.get_plugin_registry().deregister_library(handle)
     plugin_library._loaded.clear()

@@ -96,7 +96,7 @@ class TensorRtBackend:
 
     def __enter__(self) -> Self:
         from dyn2trt.bench.tensorrt_session import CudaDevice
-        from dyn2trt.build.trt import flavour, import_tensorrt
+        from dyn2trt.engine.trt import flavour, import_tensorrt
 
         trt = import_tensorrt()
         self._device = CudaDevice()

@@ -10,7 +10,7 @@ from importlib import metadata
 from pathlib import Path
 
 from dyn2trt.bench.record import Environment
-from dyn2trt.build.device import this_machine
+from dyn2trt.engine.device import this_machine
 
 PACKAGES = {
     "numpy": ("numpy",),

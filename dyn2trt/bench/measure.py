@@ -22,7 +22,7 @@ from dyn2trt.bench.onnxruntime_session import OnnxRuntimeSession
 from dyn2trt.bench.options import BenchOptions
 from dyn2trt.bench.per_block import time_blocks
 from dyn2trt.bench.record import BlockTiming, Memory, Model, NotRun, Record, Settings
-from dyn2trt.build.passport import read_passport
+from dyn2trt.engine.passport import read_passport
 from dyn2trt.errors import Dyn2trtError, MissingDependency
 from dyn2trt.export.dynamic import dynamic_parts
 from dyn2trt.export.metadata import INPUT, MASK_PREFIX, ExportMetadata, load_model, read_metadata

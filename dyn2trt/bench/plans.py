@@ -16,8 +16,8 @@ from dyn2trt.errors import Dyn2trtError
 from dyn2trt.export.metadata import load_model, read_metadata
 
 if TYPE_CHECKING:
-    from dyn2trt.build import BuildOptions
-    from dyn2trt.build.profiles import Shape
+    from dyn2trt.engine import BuildOptions
+    from dyn2trt.engine.profiles import Shape
 
 
 def input_shapes(model: onnx.ModelProto, batch: int, size: tuple[int, int]) -> dict[str, tuple[int, ...]]:
@@ -70,7 +70,7 @@ def with_plans(
         Dyn2trtError: a build failed; MissingDependency when TensorRT, pycuda or a GPU is missing.
     """
     from dyn2trt.bench.tensorrt_session import import_pycuda
-    from dyn2trt.build import BuildOptions, build_engine
+    from dyn2trt.engine import BuildOptions, build_engine
 
     build = build or BuildOptions()
     import_pycuda()

@@ -78,8 +78,8 @@ class TensorRtSession:
     """
 
     def __init__(self, device: CudaDevice, plan: Path, *, graphs: bool = True, transfers: bool = False) -> None:
-        from dyn2trt.build.plan import load_plan
-        from dyn2trt.build.trt import import_tensorrt
+        from dyn2trt.engine.plan import load_plan
+        from dyn2trt.engine.trt import import_tensorrt
 
         self._cuda, self._plan, self._graphs, self._transfers = device.cuda, plan, graphs, transfers
         self._trt = import_tensorrt()

@@ -85,7 +85,7 @@ def bench(
     from dyn2trt.bench.options import image_size, inputs_of, options_of, read_recipe
     from dyn2trt.bench.plans import with_plans
     from dyn2trt.bench.summary import print_summary
-    from dyn2trt.build import BuildOptions
+    from dyn2trt.engine import BuildOptions
     from dyn2trt.export.metadata import read_metadata
     from dyn2trt.files import check_writable, write_text
     from dyn2trt.images import load_inputs, to_pictures

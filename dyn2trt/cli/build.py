@@ -36,10 +36,10 @@ def build(
 
     A model with static shapes needs no shapes. Of a dynamic one, those that are left out follow the others.
     """
-    from dyn2trt.build import BuildOptions, build_engine
-    from dyn2trt.build.dense_check import describe_blocks
-    from dyn2trt.build.passport import passport_path
-    from dyn2trt.build.progress import RichProgress
+    from dyn2trt.engine import BuildOptions, build_engine
+    from dyn2trt.engine.dense_check import describe_blocks
+    from dyn2trt.engine.passport import passport_path
+    from dyn2trt.engine.progress import RichProgress
 
     options = BuildOptions.parse(
         min_shapes=min_shapes,

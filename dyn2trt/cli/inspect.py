@@ -23,7 +23,7 @@ def inspect(
 
     from rich.console import Console
 
-    from dyn2trt.build.passport import passport_path, read_passport
+    from dyn2trt.engine.passport import passport_path, read_passport
     from dyn2trt.export.metadata import load_model, parse_metadata, read_metadata
     from dyn2trt.export.overview import facts_of_plan, nodes_of_blocks, plugins_of_blocks, render
 

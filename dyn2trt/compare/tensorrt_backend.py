@@ -28,9 +28,9 @@ class TensorRTBackend:
     def __init__(self, model_path: Path, model: onnx.ModelProto, plan: Path | None) -> None:
         if plan is None:
             raise NotRun(f"no plan was given; dyn2trt build {model_path} -o model.plan, then --plan model.plan")
-        from dyn2trt.build import read_passport
-        from dyn2trt.build.device import this_machine
-        from dyn2trt.build.trt import flavour, import_tensorrt
+        from dyn2trt.engine import read_passport
+        from dyn2trt.engine.device import this_machine
+        from dyn2trt.engine.trt import flavour, import_tensorrt
 
         self._passport = read_passport(plan)
         if self._passport.onnx_sha256 != sha256(model_path):
@@ -56,7 +56,7 @@ class TensorRTBackend:
     def runner(self, feed: Feed, *, forced: bool = False, taps: Sequence[str] = ()) -> BaseRunner:
         from polygraphy.backend.trt import TrtRunner
 
-        from dyn2trt.build import load_plan
+        from dyn2trt.engine import load_plan
 
         if not forced and not taps:
             for name, array in feed.items():
@@ -71,7 +71,7 @@ class TensorRTBackend:
 
     def _build(self, model: onnx.ModelProto, feed: Feed, folder: Path) -> Path:
         """Build an engine for exactly the shapes of ``feed``, otherwise with the plan's settings."""
-        from dyn2trt.build import BuildOptions, build_engine
+        from dyn2trt.engine import BuildOptions, build_engine
 
         dynamic = {name: tuple(array.shape) for name, array in feed.items() if self._is_dynamic(model, name)}
         options = BuildOptions(

@@ -17,8 +17,8 @@ from dyn2trt.blocks.fold import fold_batchnorm
 from dyn2trt.blocks.precision import to_precision
 from dyn2trt.errors import Dyn2trtError
 from dyn2trt.export.bfloat16 import widen_refused
-from dyn2trt.export.kernels.expand import expand_kernels
-from dyn2trt.export.kernels.placeholders import put_placeholders
+from dyn2trt.export.dynamic_kernels.expand import expand_kernels
+from dyn2trt.export.dynamic_kernels.placeholders import put_placeholders
 from dyn2trt.export.metadata import Block, Checkpoint, ExportMetadata, Ops, Precision, read_metadata, write_metadata
 from dyn2trt.export.naming import apply_names
 from dyn2trt.export.surgery import dense_twin, inline_composites, with_decision_outputs

@@ -12,7 +12,7 @@ from google.protobuf.message import DecodeError
 from pydantic import TypeAdapter, ValidationError
 
 from dyn2trt.errors import Dyn2trtError
-from dyn2trt.export.kernels.geometry import Geometry
+from dyn2trt.export.dynamic_kernels.geometry import Geometry
 
 KEY = "dyn2trt"
 FORMAT = 1

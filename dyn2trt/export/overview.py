@@ -17,12 +17,12 @@ from dyn2trt.export.metadata import INPUT, ExportMetadata
 if TYPE_CHECKING:
     import onnx
 
-    from dyn2trt.build.passport import Passport
+    from dyn2trt.engine.passport import Passport
 
 
 def nodes_of_blocks(model: onnx.ModelProto, metadata: ExportMetadata) -> dict[str, str]:
     """Say what stands for each gated block in the graph, by the block's name."""
-    from dyn2trt.build.dense_check import gated_nodes
+    from dyn2trt.engine.dense_check import gated_nodes
 
     bodies = {function.name for function in model.functions}
     says = {}
@@ -41,7 +41,7 @@ def plugins_of_blocks(passport: Passport) -> dict[str, str]:
 
 def facts_of_plan(passport: Passport, name: str) -> dict[str, str]:
     """What a plan's passport says of it as a whole."""
-    from dyn2trt.build.profiles import format_shape
+    from dyn2trt.engine.profiles import format_shape
 
     profiles = [
         f"{tensor} {format_shape(p.min)} to {format_shape(p.max)}, tuned for {format_shape(p.opt)}"

@@ -15,7 +15,7 @@ from torch.export import Dim
 
 from dyn2trt.errors import Dyn2trtError
 from dyn2trt.export.dimensions import BATCH, HEIGHT, WIDTH
-from dyn2trt.export.kernels import placeholders
+from dyn2trt.export.dynamic_kernels import placeholders
 from dyn2trt.export.translation import translation_table
 
 OPSETS = {"fp32": 20, "fp16": 20, "bf16": 22}

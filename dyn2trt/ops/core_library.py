@@ -1,7 +1,7 @@
 """The CUDA core library by ctypes: its parameter structs, its functions, its errors.
 
-Mirrors ``plugins/core/include/dyn2trt/core.h``; loading compares the version and the size of every struct. The host
-harness builds the same interface over CPU pointers, which is how the tests reach it without a GPU.
+Mirrors ``plugins/core/include/dyn2trt/core.h``; loading compares the version and the size of every struct. The CPU
+emulator builds the same interface over CPU pointers, which is how the tests reach it without a GPU.
 """
 
 from __future__ import annotations

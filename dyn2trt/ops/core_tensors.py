@@ -1,4 +1,4 @@
-"""The ops on torch tensors by a core library: the CUDA one on CUDA tensors, the host harness's on CPU tensors.
+"""The ops on torch tensors by a core library: the CUDA one on CUDA tensors, the CPU emulator's on CPU tensors.
 
 Nothing here waits for the device. Outputs and workspace come from torch's allocator, launches go to a stream that the
 caller names. Site sets have the static capacity N·H·W, a segment an image; see ``core.h``.

@@ -95,7 +95,7 @@ def _is_installed(distribution: str) -> bool:
 
 
 def _tensorrt() -> Finding:
-    from dyn2trt.build.trt import import_tensorrt
+    from dyn2trt.engine.trt import import_tensorrt
 
     try:
         trt = import_tensorrt()
@@ -122,7 +122,7 @@ def _gpu() -> Finding:
 
 
 def _plugin_library() -> Finding:
-    from dyn2trt.plugin_library import BUILD_COMMAND, describe_library, find_plugin_library
+    from dyn2trt.engine.plugin_library import BUILD_COMMAND, describe_library, find_plugin_library
 
     mend = f"{BUILD_COMMAND} (needs nvcc and TensorRT's headers)"
     try:

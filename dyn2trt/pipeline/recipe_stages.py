@@ -9,15 +9,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dyn2trt import __version__
-from dyn2trt.build.device import this_machine
-from dyn2trt.build.trt import import_tensorrt
+from dyn2trt.engine.device import this_machine
+from dyn2trt.engine.plugin_library import find_plugin_library
+from dyn2trt.engine.trt import import_tensorrt
 from dyn2trt.errors import MissingDependency
 from dyn2trt.pipeline.stages import Stage
-from dyn2trt.plugin_library import find_plugin_library
 from dyn2trt.recipe import NOISE, Recipe
 
 if TYPE_CHECKING:
-    from dyn2trt.build import BuildOptions
+    from dyn2trt.engine import BuildOptions
 
 Tell = Callable[[str], None]
 
@@ -137,13 +137,13 @@ def _export(recipe: Recipe, folder: RunFolder, warn: Tell) -> None:
 
 
 def _build(recipe: Recipe, folder: RunFolder, progress: Tell) -> None:
-    from dyn2trt.build import build_engine
+    from dyn2trt.engine import build_engine
 
     build_engine(folder.model, folder.plan, _build_options(recipe, folder), progress=_Phases(progress))
 
 
 def _build_options(recipe: Recipe, folder: RunFolder) -> BuildOptions:
-    from dyn2trt.build import BuildOptions
+    from dyn2trt.engine import BuildOptions
 
     return BuildOptions.parse(**recipe.build.model_dump(), timing_cache=folder.path / "timing.cache")
 

@@ -12,7 +12,7 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from dyn2trt.bench.gate_masks import LAYERS
 from dyn2trt.bench.record import Activity, Batch
-from dyn2trt.report.kernels import Spread
+from dyn2trt.report.dynamic_kernels import Spread
 from dyn2trt.report.svg import INKS, STYLE, to_svg
 
 _PATTERNS = {"blobs": (INKS["blobs"], "o"), "independent": (INKS["independent"], "s"), LAYERS: (INKS["blobs"], "o")}

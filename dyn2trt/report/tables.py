@@ -15,7 +15,7 @@ from dyn2trt.bench.summary import (
     milliseconds,
     network_names,
 )
-from dyn2trt.report.kernels import Spread
+from dyn2trt.report.dynamic_kernels import Spread
 
 
 @dataclass(frozen=True)

@@ -18,9 +18,9 @@ from dyn2trt.export.metadata import Block
 from dyn2trt.files import replacing, write_text
 from dyn2trt.heat import colour_bar
 from dyn2trt.report import tables
+from dyn2trt.report.dynamic_kernels import spreads
 from dyn2trt.report.encode import data_uri
 from dyn2trt.report.headline import backend_name, headline
-from dyn2trt.report.kernels import spreads
 from dyn2trt.report.pictures import Gallery, Picture, Weight, gallery
 from dyn2trt.report.plots import Plot, activity_plot, coefficient_plot, latency_plot, layers_plot
 from dyn2trt.report.run_folder import Activity as Decided

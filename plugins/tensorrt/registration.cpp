@@ -18,7 +18,7 @@
 namespace dyn2trt::tensorrt {
 namespace {
 
-// Read from the file by dyn2trt.plugin_library, without loading it.
+// Read from the file by dyn2trt.engine.plugin_library, without loading it.
 #define DYN2TRT_TENSORRT \
   DYN2TRT_TEXT(NV_TENSORRT_MAJOR) "." DYN2TRT_TEXT(NV_TENSORRT_MINOR) "." DYN2TRT_TEXT(NV_TENSORRT_PATCH)
 [[gnu::used]] char const kMarker[] =

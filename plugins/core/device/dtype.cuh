@@ -5,14 +5,14 @@
 #include "dyn2trt/core.h"
 
 #if DYN2TRT_ON_HOST
-#include "host/float16.h"
+#include "emulator/float16.h"
 #endif
 
 namespace dyn2trt {
 
 #if DYN2TRT_ON_HOST
-using half_t = host::half;
-using bfloat16_t = host::bfloat16;
+using half_t = emulator::half;
+using bfloat16_t = emulator::bfloat16;
 #else
 using half_t = __half;
 using bfloat16_t = __nv_bfloat16;
@@ -36,7 +36,7 @@ struct DtypeOf<bfloat16_t> {
 DYN2TRT_DEVICE float to_float(float x) { return x; }
 
 #if DYN2TRT_ON_HOST
-using host::to_float;  // the same functions that argument-dependent lookup finds
+using emulator::to_float;  // the same functions that argument-dependent lookup finds
 #else
 DYN2TRT_DEVICE float to_float(half_t x) { return __half2float(x); }
 DYN2TRT_DEVICE float to_float(bfloat16_t x) { return __bfloat162float(x); }
@@ -53,11 +53,11 @@ DYN2TRT_DEVICE float from_float<float>(float x) {
 #if DYN2TRT_ON_HOST
 template <>
 DYN2TRT_DEVICE half_t from_float<half_t>(float x) {
-  return host::to_half(x);
+  return emulator::to_half(x);
 }
 template <>
 DYN2TRT_DEVICE bfloat16_t from_float<bfloat16_t>(float x) {
-  return host::to_bfloat16(x);
+  return emulator::to_bfloat16(x);
 }
 #else
 template <>

@@ -1,4 +1,4 @@
-// Where __global__, threadIdx, __syncthreads, __shfl_sync and friends come from: CUDA, or the host harness.
+// Where __global__, threadIdx, __syncthreads, __shfl_sync and friends come from: CUDA, or the CPU emulator.
 //
 // Kernels include this (through the other headers of device/) and nothing of CUDA's own.
 #pragma once
@@ -9,14 +9,14 @@
 #include <cuda_runtime.h>
 #define DYN2TRT_ON_HOST 0
 #else
-#include "host/cuda_on_host.h"
+#include "emulator/cuda_on_cpu.h"
 #define DYN2TRT_ON_HOST 1
 #endif
 
 #include <cstddef>
 #include <cstdint>
 
-// The device architecture this pass compiles for (750, 800, ...), 0 in host code and in the harness.
+// The device architecture this pass compiles for (750, 800, ...), 0 in host code and in the emulator.
 #if defined(__CUDA_ARCH__)
 #define DYN2TRT_ARCH __CUDA_ARCH__
 #else

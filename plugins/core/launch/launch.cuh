@@ -25,16 +25,16 @@ constexpr std::size_t kSharedBytes = std::is_empty_v<typename Kernel::Shared> ? 
 template <class Kernel>
 int launch(Grid grid, const typename Kernel::Params& params, void* /*stream*/) {
   static_assert(std::is_trivially_copyable_v<typename Kernel::Params>, "parameters are passed by value");
-  const host::KernelEntry entry = [](const void* p, void* shared) {
+  const emulator::KernelEntry entry = [](const void* p, void* shared) {
     Kernel::run(*static_cast<const typename Kernel::Params*>(p), *static_cast<typename Kernel::Shared*>(shared));
   };
-  const char* error = host::run_grid(Kernel::kName, entry, dim3{grid.x, grid.y, grid.z}, Kernel::kThreads,
-                                     kSharedBytes<Kernel>, &params);
+  const char* error = emulator::run_grid(Kernel::kName, entry, dim3{grid.x, grid.y, grid.z}, Kernel::kThreads,
+                                         kSharedBytes<Kernel>, &params);
   return error == nullptr ? DYN2TRT_OK : fail(DYN2TRT_LAUNCH_FAILED, "%s", error);
 }
 
 inline int device_limits(DeviceLimits& limits) {
-  limits = {host::device().multiprocessors, host::device().shared_bytes};
+  limits = {emulator::device().multiprocessors, emulator::device().shared_bytes};
   return DYN2TRT_OK;
 }
 

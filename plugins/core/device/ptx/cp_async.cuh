@@ -1,6 +1,6 @@
 // cp.async: 16 bytes from global to shared memory, past the registers (sm_80 on; a plain copy on sm_75).
 //
-// PTX ISA, "Data Movement: cp.async". The harness carries a copy out as late as the waits allow, and poisons the
+// PTX ISA, "Data Movement: cp.async". The emulator carries a copy out as late as the waits allow, and poisons the
 // destination until then.
 #pragma once
 
@@ -17,7 +17,7 @@ DYN2TRT_DEVICE uint32_t shared_address(const void* pointer) {
 // Starts a copy of 16 bytes; writes zeros instead, and does not read, when !valid. Both addresses are multiples of 16.
 DYN2TRT_DEVICE void cp_async_16(void* shared, const void* global, bool valid) {
 #if DYN2TRT_ON_HOST
-  host::cp_async(shared, global, 16, valid);
+  emulator::cp_async(shared, global, 16, valid);
 #elif DYN2TRT_ARCH >= 800
   asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;\n" ::"r"(shared_address(shared)), "l"(global),
                "r"(valid ? 16 : 0)
@@ -30,7 +30,7 @@ DYN2TRT_DEVICE void cp_async_16(void* shared, const void* global, bool valid) {
 // Closes the group of copies started since the last commit.
 DYN2TRT_DEVICE void cp_async_commit() {
 #if DYN2TRT_ON_HOST
-  host::cp_async_commit();
+  emulator::cp_async_commit();
 #elif DYN2TRT_ARCH >= 800
   asm volatile("cp.async.commit_group;\n" ::: "memory");
 #endif
@@ -40,7 +40,7 @@ DYN2TRT_DEVICE void cp_async_commit() {
 template <int kPending>
 DYN2TRT_DEVICE void cp_async_wait() {
 #if DYN2TRT_ON_HOST
-  host::cp_async_wait(kPending);
+  emulator::cp_async_wait(kPending);
 #elif DYN2TRT_ARCH >= 800
   asm volatile("cp.async.wait_group %0;\n" ::"n"(kPending) : "memory");
 #endif

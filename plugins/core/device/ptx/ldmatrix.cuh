@@ -12,7 +12,7 @@ namespace dyn2trt::ptx {
 
 DYN2TRT_DEVICE void ldmatrix_x4(uint32_t (&r)[4], const void* row) {
 #if DYN2TRT_ON_HOST
-  host::ldmatrix(r, 4, row, false);
+  emulator::ldmatrix(r, 4, row, false);
 #else
   asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];\n"
                : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
@@ -23,7 +23,7 @@ DYN2TRT_DEVICE void ldmatrix_x4(uint32_t (&r)[4], const void* row) {
 
 DYN2TRT_DEVICE void ldmatrix_x2(uint32_t (&r)[2], const void* row) {
 #if DYN2TRT_ON_HOST
-  host::ldmatrix(r, 2, row, false);
+  emulator::ldmatrix(r, 2, row, false);
 #else
   asm volatile("ldmatrix.sync.aligned.m8n8.x2.shared.b16 {%0, %1}, [%2];\n"
                : "=r"(r[0]), "=r"(r[1])
@@ -34,7 +34,7 @@ DYN2TRT_DEVICE void ldmatrix_x2(uint32_t (&r)[2], const void* row) {
 
 DYN2TRT_DEVICE void ldmatrix_x4_trans(uint32_t (&r)[4], const void* row) {
 #if DYN2TRT_ON_HOST
-  host::ldmatrix(r, 4, row, true);
+  emulator::ldmatrix(r, 4, row, true);
 #else
   asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];\n"
                : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])

@@ -18,7 +18,7 @@ namespace dyn2trt::ptx {
 // An fp32 value rounded to tf32 (10 bits of mantissa), as mma_m16n8k8_tf32 takes it.
 DYN2TRT_DEVICE uint32_t to_tf32(float x) {
 #if DYN2TRT_ON_HOST
-  return host::to_tf32(x);
+  return emulator::to_tf32(x);
 #elif DYN2TRT_ARCH >= 800
   uint32_t bits;
   asm("cvt.rna.tf32.f32 %0, %1;\n" : "=r"(bits) : "f"(x));
@@ -76,7 +76,7 @@ template <class T>
 DYN2TRT_DEVICE void mma_m16n8k16(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
   static_assert(sizeof(T) == 2, "half_t or bfloat16_t");
 #if DYN2TRT_ON_HOST
-  host::mma_m16n8k16(d, a, b, DtypeOf<T>::value == DYN2TRT_BFLOAT16);
+  emulator::mma_m16n8k16(d, a, b, DtypeOf<T>::value == DYN2TRT_BFLOAT16);
 #elif DYN2TRT_ARCH >= 800
   if constexpr (DtypeOf<T>::value == DYN2TRT_BFLOAT16) {
     asm volatile(
@@ -109,7 +109,7 @@ DYN2TRT_DEVICE void mma_m16n8k16(float (&d)[4], const uint32_t (&a)[4], const ui
 // D += A*B, A and B of tf32 (see to_tf32), K = 8.
 DYN2TRT_DEVICE void mma_m16n8k8_tf32(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
 #if DYN2TRT_ON_HOST
-  host::mma_m16n8k8_tf32(d, a, b);
+  emulator::mma_m16n8k8_tf32(d, a, b);
 #elif DYN2TRT_ARCH >= 800
   asm volatile(
       "mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "

@@ -8,7 +8,7 @@
  *   - Launch shapes depend on tensor shapes alone; counts stay on the device.
  *   - Results are deterministic: the same input gives the same bits.
  *   - Indices and counts read on the device are clamped: garbage in them gives garbage out, never a fault.
- *   - All pointers are device pointers (host pointers in the host library, libdyn2trt_core_host.so), aligned to
+ *   - All pointers are device pointers (host pointers in the emulated library, libdyn2trt_core_emulated.so), aligned to
  *     16 bytes where a fast kernel is wanted and to the element's size in any case.
  *
  * Site sets have a static capacity: on a grid [N, H, W], row r of image n is row n*H*W + r, with r < count[n].
@@ -39,7 +39,7 @@ typedef enum Dyn2trtStatus {
   DYN2TRT_INVALID_ARGUMENT = 1,    /* shapes, pointers or attributes that contradict each other */
   DYN2TRT_UNSUPPORTED = 2,         /* consistent, but not implemented */
   DYN2TRT_WORKSPACE_TOO_SMALL = 3, /* fewer bytes than the workspace query asked for */
-  DYN2TRT_LAUNCH_FAILED = 4        /* CUDA (or the host harness) refused the launch */
+  DYN2TRT_LAUNCH_FAILED = 4        /* CUDA (or the CPU emulator) refused the launch */
 } Dyn2trtStatus;
 
 /* Orders follow FLOATS, ACTIVATIONS and REDUCTIONS of dyn2trt/contract.py. */

@@ -1,0 +1,58 @@
+// A block of threads on one CPU thread: each is a fibre that runs until it meets the others.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+struct dim3;
+
+namespace dyn2trt::emulator {
+
+// Where in a kernel a thread stands, for messages and to tell barriers apart.
+struct Place {
+  const char* operation;
+  const char* file;
+  int line;
+};
+
+using KernelEntry = void (*)(const void* params, void* shared);
+
+// Runs `entry` for every thread of every block. Returns null, or what went wrong: a barrier that not all threads
+// reached, a fault, an error raised by a collective. The text lives until the next call.
+const char* run_grid(const char* kernel, KernelEntry entry, dim3 grid, int threads, std::size_t shared_bytes,
+                     const void* params);
+
+// __syncthreads: returns when all threads of the block have come to the same place.
+void block_barrier(Place place);
+
+// The meeting of the lanes of `mask` at one place. Each lane brings `in` and `out`; the last to come calls `combine`
+// on all of them, and then all return.
+struct Lanes {
+  const void* in[32];
+  void* out[32];
+  unsigned mask;
+};
+void warp_meeting(unsigned mask, Place place, const void* in, void* out, void (*combine)(Lanes& lanes));
+
+// Ends the launch with a message about the running thread. Does not return.
+[[noreturn]] [[gnu::format(printf, 1, 2)]] void kernel_error(const char* format, ...);
+
+// cp.async of the running thread: the copy happens when a wait demands it; until then the destination is poison.
+void cp_async(void* shared, const void* global, int bytes, bool valid);
+void cp_async_commit();
+void cp_async_wait(int pending);
+
+// Seeds the order of blocks and threads.
+void set_seed(uint64_t seed);
+
+// The device that host functions dispatch for: a small one, so that persistent kernels loop, or another.
+struct Device {
+  int multiprocessors = 3;
+  int shared_bytes = 227 * 1024;
+};
+Device& device();
+
+// Names of the kernels launched since the last call, in order, separated by spaces. Valid until the next call.
+const char* launched();
+
+}  // namespace dyn2trt::emulator

@@ -1,0 +1,196 @@
+"""The GPU's benchmarks, run through on the CPU: that they work as programs, and nothing about their figures."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+import typer
+from core_guarded import GuardedOps
+from cpu_as_cuda import cpu_as_cuda
+
+from dyn2trt.ops.core_library import ENVIRONMENT
+
+sys.path.append(str(Path(__file__).resolve().parents[2] / "benchmarks"))
+import gpu_all
+import gpu_block_cases
+import gpu_blocks
+import gpu_networks
+import gpu_tiles
+from gpu_floors import Ceilings
+
+
+@pytest.fixture
+def stand_ins(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setenv(ENVIRONMENT, __file__)  # any file: the CPU's ops run
+    monkeypatch.setattr(gpu_blocks, "measure_ceilings", lambda dtype: Ceilings(1e12, 1e14))
+    backends = torch.backends.cudnn, torch.backends.cuda.matmul
+    before = torch.backends.cudnn.benchmark, *(b.allow_tf32 for b in backends)
+    with cpu_as_cuda(monkeypatch):
+        yield
+    torch.backends.cudnn.benchmark = before[0]
+    for backend, allowed in zip(backends, before[1:], strict=True):
+        backend.allow_tf32 = allowed
+
+
+@pytest.mark.usefixtures("stand_ins")
+def test_blocks(tmp_path, monkeypatch):
+    cases = tuple((name, channels, 6, 2) for name, channels in zip(gpu_block_cases.BLOCKS, (8, 8, 16), strict=True))
+    monkeypatch.setattr(gpu_block_cases, "TARGETS", cases)
+    monkeypatch.setattr(gpu_blocks, "Budget", lambda **_: gpu_networks.Budget(0, 6, 6, 0.0))
+    gpu_blocks.main(
+        every=False,
+        batches="1",
+        ratios="0.25,1",
+        patterns="blobs",
+        dtype="fp32",
+        layout="nhwc",
+        compile_mode="none",
+        measure_seconds=0,
+        output=tmp_path / "blocks.json",
+    )
+    rows = json.loads((tmp_path / "blocks.json").read_text())["measurements"]
+    assert len(rows) == 3 * 2
+    assert all(row["sparse_us"] > 0 and row["floor_us"] > 0 and row["active"] <= row["halo"] for row in rows)
+    assert {row["active"] for row in rows if row["ratio"] == 1} == {2 * 6 * 6}
+
+
+@pytest.mark.usefixtures("stand_ins")
+@pytest.mark.parametrize("layout", ["nhwc", "nchw"])
+def test_tiles(tmp_path, monkeypatch, core_path, layout):
+    """Every tile of every convolution is asked for by its number, and its result checked: the host's kernels run."""
+    monkeypatch.setattr(gpu_tiles, "core_ops", lambda flags: GuardedOps(core_path, flags=flags))
+    cases = tuple((name, channels, 4, 1) for name, channels in zip(gpu_block_cases.BLOCKS, (8, 8, 32), strict=True))
+    monkeypatch.setattr(gpu_block_cases, "TARGETS", cases)
+    monkeypatch.setattr(gpu_tiles, "Budget", lambda **_: gpu_networks.Budget(0, 6, 6, 0.0))
+    gpu_tiles.main(ratios="0.5", dtype="fp16", layout=layout, measure_seconds=0, output=tmp_path / "tiles.json")
+    rows = json.loads((tmp_path / "tiles.json").read_text())["measurements"]
+    first = 4 if layout == "nhwc" else 3
+    assert [
+        [sum(row["block"].startswith(kind) and row["convolution"] == i for row in rows) for i in range(3)]
+        for kind in ("inverted", "basic", "bottleneck")
+    ] == [[first, 6, 0], [first, 4, 0], [first, 4, 4]]
+    assert [row["tile"] for row in rows if row["convolution"] == 2] == [
+        *("Tile128x128", "Tile64x64", "Tile128x32", "Tile32x64")
+    ]
+    assert all(row["us"] > 0 and row["active"] == 8 for row in rows)
+
+
+def test_wrong_results_stop_a_benchmark():
+    x = torch.randn(1, 4, 3, 3)
+    case = gpu_block_cases.make("gated_basic_block", 1, 4, 3, torch.float32, "nchw")
+    mask = torch.ones(1, 1, 3, 3, dtype=torch.bool)
+    gpu_blocks.check(case, x, x, mask)
+    with pytest.raises(gpu_blocks.Dyn2trtError, match="differs from the dense one"):
+        gpu_blocks.check(case, x, 1.01 * x, mask)
+    with pytest.raises(gpu_blocks.Dyn2trtError, match="differs from the masked one"):
+        gpu_networks.check(x, 1.01 * x, "fp32")
+
+
+@pytest.mark.usefixtures("stand_ins")
+def test_networks(tmp_path, monkeypatch):
+    monkeypatch.setattr(gpu_networks, "Budget", lambda *_: gpu_blocks.Budget(0, 6, 6, 0.0))
+    gpu_networks.main(
+        "cifar_resnet",
+        settings=["depth=8"],
+        batches="2",
+        ratios="0.5",
+        patterns="blobs",
+        precision="fp16",
+        compiled=False,
+        measure_seconds=0,
+        output=tmp_path / "network.json",
+    )
+    record = json.loads((tmp_path / "network.json").read_text())
+    assert [(row["batch"], row["ratio"]) for row in record["measurements"]] == [(2, 0.5)]
+    assert all(np.isfinite(row["over_cudnn"]["value"]) for row in record["measurements"])
+
+
+def test_one_command_for_everything(tmp_path, capsys, monkeypatch):
+    """Its steps run commands that exist, it goes on after a failure, and tests that were all skipped are no success."""
+    monkeypatch.setattr(gpu_all, "find_plugin_library", lambda: tmp_path)
+    gpu_all.main(output=tmp_path, only="", dry_run=True)
+    printed = capsys.readouterr().out
+    scripts = {word for word in printed.split() if word.endswith(".py")}
+    assert scripts
+    assert all((gpu_all.ROOT / script).is_file() for script in scripts)
+    others = set(Path(__file__).parents[1].glob("**/test_*.py")) - {Path(__file__)}
+    marked = {path.name for path in others if "pytest.mark.gpu" in path.read_text()}
+    assert marked == {Path(script).name for script in scripts if Path(script).name.startswith("test_")}
+    with pytest.raises(gpu_all.Dyn2trtError, match="steps are tests, memcheck, racecheck, synccheck"):
+        gpu_all.main(output=tmp_path, only="nonsense", dry_run=True)
+
+    monkeypatch.setattr(gpu_all, "this_machine", lambda: SimpleNamespace(gpu="one"))
+    monkeypatch.setattr(gpu_all, "find_core_library", lambda: tmp_path)
+    skipped = tmp_path / "test_skipped.py"
+    skipped.write_text("import pytest\n\n\n@pytest.mark.skip(reason='why')\ndef test_it(): ...\n")
+    steps = [
+        gpu_all.Step("fails", (sys.executable, "-c", "print('seen'); raise SystemExit(3)")),
+        gpu_all.Step("absent", ("true",), needs=("no-such-program",)),
+        gpu_all.Step("hollow", (*gpu_all.PYTEST, str(skipped), f"--junitxml={tmp_path / 'hollow.xml'}")),
+        gpu_all.Step("works", ("true",)),
+    ]
+    monkeypatch.setattr(gpu_all, "steps_for", lambda folder: steps)
+    with pytest.raises(typer.Exit) as ended:
+        gpu_all.main(output=tmp_path)
+    assert ended.value.exit_code == 1
+    records = json.loads((tmp_path / "summary.json").read_text())["steps"]
+    assert [r.get("exit_code") for r in records] == [3, None, 0, 0]
+    assert (tmp_path / "fails.log").read_text() == "seen\n"
+    assert records[1]["skipped"] == "no-such-program is not installed"
+    assert records[2]["tests"] == {"tests": 1, "failures": 0, "errors": 0, "skipped": 1}
+    assert [gpu_all.passed(r) for r in records] == [False, False, False, True]
+
+
+def test_what_finds_no_time_is_left_for_the_next_call(tmp_path, capsys, monkeypatch):
+    """A step that runs out of time is ended with all that it started; --resume repeats it, and not what passed."""
+    monkeypatch.setattr(gpu_all, "this_machine", lambda: SimpleNamespace(gpu="one"))
+    monkeypatch.setattr(gpu_all, "find_core_library", lambda: tmp_path)
+    started = tmp_path / "started"
+    steps = [
+        gpu_all.Step("quick", ("sh", "-c", f"echo quick >> {started}")),
+        gpu_all.Step("slow", ("sh", "-c", f"echo slow >> {started}; (sleep 2; echo late >> {started}) & wait")),
+        gpu_all.Step("last", ("sh", "-c", f"echo last >> {started}")),
+    ]
+    monkeypatch.setattr(gpu_all, "steps_for", lambda folder: steps)
+    with pytest.raises(typer.Exit) as ended:
+        gpu_all.main(output=tmp_path, minutes=1 / 60)
+    assert ended.value.exit_code == 1
+    printed = capsys.readouterr().out
+    assert "slow: OUT OF TIME\n" in printed
+    assert printed.endswith("no time left for last; --resume goes on\n")
+    records = json.loads((tmp_path / "summary.json").read_text())["steps"]
+    assert [(r["name"], r["exit_code"]) for r in records] == [("quick", 0), ("slow", None)]
+    steps[1] = gpu_all.Step("slow", ("sh", "-c", f"sleep 3; echo again >> {started}"))
+    with pytest.raises(typer.Exit) as ended:
+        gpu_all.main(output=tmp_path, resume=True)
+    assert ended.value.exit_code == 0
+    assert started.read_text().split() == ["quick", "slow", "again", "last"]
+    records = json.loads((tmp_path / "summary.json").read_text())["steps"]
+    assert [(r["name"], r["exit_code"]) for r in records] == [("quick", 0), ("slow", 0), ("last", 0)]
+
+
+def test_compiling_one_code_for_many_shapes_stays_static():
+    shapes: list[tuple[object, ...]] = []
+
+    def backend(graph: torch.fx.GraphModule, inputs: list[torch.Tensor]) -> object:
+        shapes.append(tuple(inputs[0].shape))
+        return graph
+
+    def block(c: int) -> gpu_blocks.Callable[..., torch.Tensor]:
+        weight = torch.ones(c, c)
+        return lambda x: x @ weight
+
+    with pytest.MonkeyPatch.context() as patch:
+        real = torch.compile
+        patch.setattr(torch, "compile", lambda run, mode, dynamic: real(run, backend=backend, dynamic=dynamic))
+        wanted = [(n, c) for c in range(2, 8) for n in (2, 3)]
+        for n, c in wanted:
+            gpu_blocks.compile_afresh(block(c), "default")(torch.ones(n, c))
+    assert shapes == wanted
