@@ -180,6 +180,52 @@ typedef struct Dyn2trtGatedBottleneck {
   const void *conv3_weight, *conv3_bias; /* [Co, 1, 1, B], [Co] */
 } Dyn2trtGatedBottleneck;
 
+/* Who decides which output sites of a gated block are active: those with logit >= threshold. */
+typedef enum Dyn2trtGateKind {
+  DYN2TRT_GATE_LOGITS = 0,    /* logits are an input */
+  DYN2TRT_GATE_POINTWISE = 1, /* 1x1 convolution of x to one channel, strided like the block */
+  DYN2TRT_GATE_SQUEEZE = 2,   /* 3x3 convolution of x to one channel, strided, plus a linear layer of x's mean */
+  DYN2TRT_GATE_LAYER = 3      /* mean of x -> linear, relu -> linear to (skip, execute): one logit an image */
+} Dyn2trtGateKind;
+
+/* A gate. Weights are fp32 whatever the block's dtype, products of x as it is and all sums are fp32. */
+typedef struct Dyn2trtGate {
+  int32_t kind; /* Dyn2trtGateKind */
+  float threshold;
+  const float* given;         /* LOGITS: [n, 1, ho, wo] */
+  const float *weight, *bias; /* POINTWISE [c], [1]; SQUEEZE [3, 3, c], [1]; LAYER [hidden, c], [hidden] */
+  const float *pooled_weight, *pooled_bias; /* SQUEEZE [c], [1]; LAYER [2, hidden], [2]: skip, execute */
+  int32_t hidden;                           /* LAYER */
+  float* logits;                            /* output [n, 1, ho, wo] of a kind other than LOGITS; may be NULL */
+} Dyn2trtGate;
+
+typedef enum Dyn2trtBlockKind {
+  DYN2TRT_INVERTED_RESIDUAL = 0, /* 1x1 expand -> 3x3 depthwise -> 1x1 project, + x */
+  DYN2TRT_BASIC_BLOCK = 1,       /* 3x3 (strided) -> 3x3, + identity, activation */
+  DYN2TRT_BOTTLENECK = 2         /* 1x1 -> 3x3 (strided) -> 1x1, + identity, activation */
+} Dyn2trtBlockKind;
+
+/* BatchNorm folded in. weight [c_out, kh, kw, c_in], depthwise [kh, kw, c]; bias [c_out]. */
+typedef struct Dyn2trtConvolution {
+  const void *weight, *bias;
+  int32_t c_out;
+} Dyn2trtConvolution;
+
+/* Any gated block: y = f(identity + convolutions(x)) at the active sites, f(identity) elsewhere; f is the activation,
+ * none for the inverted residual, whose identity is x. y must be neither x nor identity. */
+typedef struct Dyn2trtGatedBlock {
+  int32_t kind; /* Dyn2trtBlockKind */
+  int32_t dtype;
+  uint32_t flags;
+  int32_t variant; /* 0: the library chooses; k: its k-th kernel for this block, for tests and measurements */
+  int32_t activation;
+  int32_t stride_h, stride_w;
+  Dyn2trtGate gate;
+  Dyn2trtDense x;           /* [n, c, h, w] */
+  Dyn2trtDense identity, y; /* [n, co, ho, wo] */
+  Dyn2trtConvolution convolutions[3];
+} Dyn2trtGatedBlock;
+
 DYN2TRT_API int dyn2trt_abi_version(void);
 
 /* sizeof of a struct above by its name ("Dyn2trtMaskGather"), 0 for an unknown one: lets a binding check itself. */
