@@ -9,7 +9,7 @@ from dyn2trt.contract.schema import Attribute, OpSchema, Tensor
 
 _X = Tensor("x", "T", ("N", "C", "H", "W"), "Dense input of the block.")
 _IDENTITY = Tensor("identity", "T", ("N", "Co", "Ho", "Wo"), "x, or its projection where the shape changes.")
-_STRIDES = Attribute("strides", "ints", (1, 1), "Stride of the block: (1, 1) or (2, 2).")
+_STRIDES = Attribute("strides", "ints", (1, 1), "Stride of the block: (1, 1) or (2, 2).", least=1)
 
 
 def composite_name(block: BlockKind, gate: GateKind) -> str:

@@ -7,10 +7,10 @@ from dyn2trt.contract.schema import ACTIVATIONS, REDUCTIONS, Attribute, OpSchema
 THRESHOLD = Attribute("threshold", "float", 0.0, "A site is active when its logit ≥ threshold.")
 MASK = Tensor("mask", "float32", ("N", 1, "Ho", "Wo"), "Gate logits at the resolution of the gated output.")
 _GEOMETRY = (
-    Attribute("kernel_shape", "ints", (1, 1), "Kernel height and width."),
-    Attribute("strides", "ints", (1, 1), "Stride along height and width."),
+    Attribute("kernel_shape", "ints", (1, 1), "Kernel height and width.", least=1),
+    Attribute("strides", "ints", (1, 1), "Stride along height and width.", least=1),
     Attribute("pads", "ints", (0, 0, 0, 0), "Zero padding: top, left, bottom, right."),
-    Attribute("dilations", "ints", (1, 1), "Dilation along height and width."),
+    Attribute("dilations", "ints", (1, 1), "Dilation along height and width.", least=1),
 )
 _SITES = Tensor("sites", "int32", ("P",), "Flat id of the site of each row.")
 _SLOTS = Tensor("slots", "int32", ("N", "H", "W"), "Row of each site, −1 where there is none.")

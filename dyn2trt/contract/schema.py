@@ -34,13 +34,14 @@ class Tensor:
 
 @dataclass(frozen=True)
 class Attribute:
-    """One attribute. ``kind`` is ``int``, ``ints``, ``float`` or ``string``."""
+    """One attribute. ``kind`` is ``int``, ``ints``, ``float`` or ``string``; integers are at least ``least``."""
 
     name: str
     kind: str
     default: Any
     doc: str
     choices: tuple[str, ...] = ()
+    least: int = 0
 
 
 @dataclass(frozen=True)
