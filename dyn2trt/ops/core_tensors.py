@@ -262,7 +262,10 @@ def _strided(x: Tensor) -> Tensor:
 
 def _dense(x: Tensor) -> core.Dense:
     layout = core.NHWC if _is_channels_last(x) else core.NCHW
-    return core.Dense(x.data_ptr(), *x.shape, *x.stride(), layout)
+    *strides, stride_w = x.stride()
+    if layout == core.NCHW and x.shape[3] == 1:
+        stride_w = 1  # torch leaves the stride of a single column as it happens to be
+    return core.Dense(x.data_ptr(), *x.shape, *strides, stride_w, layout)
 
 
 def _mask(mask: Tensor, shape: tuple[int, ...] | None = None) -> Tensor:

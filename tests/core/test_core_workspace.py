@@ -52,7 +52,9 @@ def test_workspace_grows_with_the_shape_and_is_the_same_on_every_device(library,
     by_device = []
     for device in DEVICES:
         set_device(*device)
-        by_device.append([wanted(library, block, gate, n, c, s) for c, s, n in product((16, 96, 512), (1, 4, 13), BATCHES)])
+        by_device.append(
+            [wanted(library, block, gate, n, c, s) for c, s, n in product((16, 96, 512), (1, 4, 13), BATCHES)]
+        )
     assert all(sizes == by_device[0] for sizes in by_device)
     for start in range(0, len(by_device[0]), len(BATCHES)):
         of_batches = by_device[0][start : start + len(BATCHES)]

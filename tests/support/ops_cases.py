@@ -57,6 +57,10 @@ class Case:
     def schema(self) -> OpSchema:
         return SCHEMAS[self.op]
 
+    @property
+    def threshold(self) -> float:
+        return self.attributes.get("threshold", 0.0)
+
     def cast(self, dtype: torch.dtype) -> Case:
         types = {t.name: dtype if t.type == "T" else torch.float32 for t in self.schema.inputs}
         return Case(self.op, {k: v.to(types[k]) for k, v in self.tensors.items()}, self.attributes)
@@ -138,7 +142,7 @@ def masked_dense(case: Case, logits: torch.Tensor | None = None) -> torch.Tensor
     """
     t = {k: v.double() for k, v in case.tensors.items()}
     decision = case.tensors["mask"] if logits is None else logits
-    active = (decision >= case.attributes.get("threshold", 0.0)).double()
+    active = (decision >= case.threshold).double()
     name = case.attributes["activation"]
     strides = case.attributes.get("strides", (1, 1))
 
