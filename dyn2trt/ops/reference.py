@@ -30,7 +30,7 @@ def activate(x: Tensor, activation: str) -> Tensor:
         case "relu6":
             return F.relu6(x)
         case "hard_swish":
-            return x * torch.clamp(x / 6 + 0.5, 0, 1)
+            return F.hardswish(x)
     raise ValueError(f"activation is one of {', '.join(ACTIVATIONS)}, not {activation!r}")
 
 
