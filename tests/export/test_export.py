@@ -99,7 +99,9 @@ def test_metadata_names_what_is_in_the_file(tmp_path: Path) -> None:
         network(torch.zeros(1, 3, 96, 96))
     assert [node.name for node in nodes] == [d.block for d in decisions] == [b.name for b in metadata.blocks]
     assert [f"Gated{SCHEMAS[node.op_type].block.name}" for node in nodes] == [b.op for b in metadata.blocks]
-    assert [node.output[1] for node in nodes] == [f"logits{i}" for i in range(16)] == [b.logits for b in metadata.blocks]
+    assert (
+        [node.output[1] for node in nodes] == [f"logits{i}" for i in range(16)] == [b.logits for b in metadata.blocks]
+    )
     assert [tuple(d.logits.shape[2:]) for d in decisions] == [b.grid for b in metadata.blocks]
     assert sum(b.macs_total for b in metadata.blocks) == metadata.macs_gated
 
