@@ -17,6 +17,7 @@
 #include "emulator/context.h"
 #include "emulator/cuda_on_cpu.h"
 #include "emulator/guarded_memory.h"
+#include "emulator/proxy.h"
 
 uint3 threadIdx;
 uint3 blockIdx;
@@ -28,10 +29,8 @@ namespace {
 
 constexpr std::size_t kStackBytes = 64 * 1024;
 constexpr std::size_t kSignalStackBytes = 64 * 1024;
-// As fp16, bf16 and fp32 a NaN, as an index far out of any range.
-constexpr uint16_t kPoison = 0x7fff;
 
-enum class State : uint8_t { kRunnable, kAtBlockBarrier, kInWarpMeeting, kDone };
+enum class State : uint8_t { kRunnable, kAtBlockBarrier, kInWarpMeeting, kAsleep, kDone };
 
 struct PendingCopy {
   void* to;
@@ -39,15 +38,18 @@ struct PendingCopy {
   int bytes;
   bool valid;
   int group;
+  uint64_t number;  // of the thread's copies, in order
 };
 
 struct Fibre {
   Context context;
   State state = State::kDone;
   Place place{};
+  const void* sleeps_on = nullptr;
   unsigned char* stack = nullptr;
   std::vector<PendingCopy> copies;
   int groups_committed = 0;
+  uint64_t copies_started = 0;
 };
 
 struct Meeting {
@@ -68,6 +70,9 @@ struct Random {
   unsigned below(unsigned bound) { return static_cast<unsigned>(((next() >> 32) * bound) >> 32); }
 };
 
+// When deferred actions happen. A block draws one.
+enum class Delay : unsigned { kShort, kLong, kUntilNothingElseRuns, kCount };
+
 // What order the runnable threads are taken in. A block draws one: each hides other mistakes.
 enum class Order : unsigned { kRandom, kRandomToo, kNewestFirst, kOldestFirst, kCount };
 
@@ -79,6 +84,9 @@ struct Scheduler {
   std::size_t oldest = 0;                      // kOldestFirst: where in `runnable` to go on
   std::vector<std::vector<Meeting>> meetings;  // of each warp
   Order order = Order::kRandom;
+  Delay delay = Delay::kShort;
+  std::vector<std::function<void()>> deferred;
+  uint64_t blocks_begun = 0;
   Context caller;
   int current = -1;
   int threads = 0;
@@ -90,6 +98,7 @@ struct Scheduler {
   KernelEntry entry = nullptr;
   const void* params = nullptr;
   void* shared = nullptr;
+  std::size_t shared_bytes = 0;
   std::string launched;  // names of kernels, in order
   bool failed = false;
   char message[1024] = "";
@@ -183,8 +192,23 @@ void report_deadlock(Scheduler& s) {
   }
 }
 
+// One deferred action, any of them.
+void act(Scheduler& s) {
+  const std::size_t at = s.random.below(static_cast<unsigned>(s.deferred.size()));
+  std::swap(s.deferred[at], s.deferred.back());
+  const std::function<void()> action = std::move(s.deferred.back());
+  s.deferred.pop_back();
+  action();
+}
+
 // Leaves the running fibre for another one, or for the caller when the block is over or stuck.
 void yield(Scheduler& s, Context& from) {
+  constexpr unsigned kOneIn[] = {2, 64};
+  if (!s.deferred.empty() && s.delay < Delay::kUntilNothingElseRuns &&
+      s.random.below(kOneIn[static_cast<unsigned>(s.delay)]) == 0) {
+    act(s);
+  }
+  while (s.runnable.empty() && !s.deferred.empty() && s.done < s.threads) act(s);
   if (s.runnable.empty()) {
     if (s.done < s.threads) report_deadlock(s);
     switch_context(from, s.caller);
@@ -215,16 +239,21 @@ void block_here(State state, Place place) {
   yield(s, self.context);
 }
 
-void land(Fibre& fibre, int groups_left) {
+template <class IsDue>
+void land(Scheduler& s, int thread, IsDue is_due) {
+  Fibre& fibre = s.fibres[thread];
   std::size_t kept = 0;
   for (const PendingCopy& copy : fibre.copies) {
-    if (copy.group >= fibre.groups_committed - groups_left) {
+    if (!is_due(copy)) {
       fibre.copies[kept++] = copy;
-    } else if (copy.valid) {
+      continue;
+    }
+    if (copy.valid) {
       std::memcpy(copy.to, copy.from, static_cast<std::size_t>(copy.bytes));
     } else {
       std::memset(copy.to, 0, static_cast<std::size_t>(copy.bytes));
     }
+    generic_write(thread, copy.to);
   }
   fibre.copies.resize(kept);
 }
@@ -295,14 +324,23 @@ void run_block(Scheduler& s) {
   s.oldest = 0;
   for (auto& warp : s.meetings) warp.clear();
   s.order = static_cast<Order>(s.random.below(static_cast<unsigned>(Order::kCount)));
+  s.delay = static_cast<Delay>(s.random.below(static_cast<unsigned>(Delay::kCount)));
+  s.deferred.clear();
+  ++s.blocks_begun;
   for (int i = 0; i < s.threads; ++i) {
     Fibre& fibre = s.fibres[i];
     fibre.context = make_context(fibre.stack + kStackBytes, fibre_main);
     fibre.copies.clear();
     fibre.groups_committed = 0;
+    fibre.copies_started = 0;
   }
   release_all(s);
   yield(s, s.caller);
+  if (!s.failed && !s.deferred.empty()) {
+    s.failed = true;
+    std::snprintf(s.message, sizeof s.message, "%s, block (%u, %u, %u) ends with copies or arrivals under way",
+                  s.kernel, blockIdx.x, blockIdx.y, blockIdx.z);
+  }
 }
 
 // In a shuffled order: no block may count on another having run.
@@ -355,8 +393,10 @@ const char* run_grid(const char* kernel, KernelEntry entry, dim3 grid, int threa
   s.meetings.resize(static_cast<std::size_t>((threads + 31) / 32));
   gridDim = grid;
   blockDim = dim3{static_cast<unsigned>(threads), 1, 1};
-  GuardedBuffer shared(shared_bytes, 128);
+  // Swizzled operands lie at multiples of 1024; a struct that has them is a multiple too, and ends at the guard.
+  GuardedBuffer shared(shared_bytes, shared_bytes % 1024 == 0 ? 1024 : 128);
   s.shared = shared.data();
+  s.shared_bytes = shared_bytes;
 
   const FaultGuard guard;
   s.runner = pthread_self();
@@ -425,6 +465,32 @@ void warp_meeting(unsigned mask, Place place, const void* in, void* out, void (*
   yield(s, s.fibres[self].context);
 }
 
+void sleep_on(const void* object, Place place) {
+  Scheduler& s = scheduler();
+  s.fibres[s.current].sleeps_on = object;
+  block_here(State::kAsleep, place);
+}
+
+void wake(const void* object) {
+  Scheduler& s = scheduler();
+  for (int i = 0; i < s.threads; ++i) {
+    if (s.fibres[i].state == State::kAsleep && s.fibres[i].sleeps_on == object) set_runnable(s, i);
+  }
+}
+
+void defer(std::function<void()> action) { scheduler().deferred.push_back(std::move(action)); }
+
+int running_thread() { return scheduler().current; }
+
+int running_threads() { return scheduler().threads; }
+
+SharedMemory shared_memory() {
+  const Scheduler& s = scheduler();
+  return {static_cast<unsigned char*>(s.shared), s.shared_bytes};
+}
+
+uint64_t blocks_begun() { return scheduler().blocks_begun; }
+
 void kernel_error(const char* format, ...) {
   Scheduler& s = scheduler();
   const int length = std::snprintf(s.message, sizeof s.message, "%s, block (%u, %u, %u), thread %d: ", s.kernel,
@@ -447,7 +513,7 @@ void cp_async(void* shared, const void* global, int bytes, bool valid) {
   Scheduler& s = scheduler();
   Fibre& self = s.fibres[s.current];
   for (int i = 0; i < bytes; i += 2) std::memcpy(static_cast<unsigned char*>(shared) + i, &kPoison, 2);
-  self.copies.push_back({shared, global, bytes, valid, self.groups_committed});
+  self.copies.push_back({shared, global, bytes, valid, self.groups_committed, self.copies_started++});
 }
 
 void cp_async_commit() {
@@ -457,7 +523,18 @@ void cp_async_commit() {
 
 void cp_async_wait(int pending) {
   Scheduler& s = scheduler();
-  land(s.fibres[s.current], pending);
+  const int due = s.fibres[s.current].groups_committed - pending;
+  land(s, s.current, [due](const PendingCopy& copy) { return copy.group < due; });
+}
+
+void cp_async_then(std::function<void()> arrive) {
+  Scheduler& s = scheduler();
+  const int thread = s.current;
+  const uint64_t due = s.fibres[thread].copies_started;
+  defer([&s, thread, due, arrive = std::move(arrive)] {
+    land(s, thread, [due](const PendingCopy& copy) { return copy.number < due; });
+    arrive();
+  });
 }
 
 const char* launched() {
