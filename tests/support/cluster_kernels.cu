@@ -1,6 +1,6 @@
 // Tiny kernels for the emulator's tests of clusters and of launches that overlap.
 #include "device/ptx/cluster.cuh"
-#include "device/ptx/grid_dependency.cuh"
+#include "device/ptx/pdl.cuh"
 #include "launch/launch.cuh"
 
 namespace dyn2trt {
@@ -41,8 +41,8 @@ struct Overlap {
   using Params = Buffers;
   struct Shared {};
   static __device__ void run(const Params& p, Shared&) {
-    ptx::let_next_launch_begin();
-    ptx::wait_for_launches_ahead();
+    ptx::launch_dependents();
+    ptx::wait_for_prior_kernels();
     const int i = blockIdx.x * kThreads + threadIdx.x;
     static_cast<float*>(p.out)[i] = static_cast<const float*>(p.in)[i];
   }

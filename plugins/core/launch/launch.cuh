@@ -23,7 +23,7 @@ constexpr std::size_t kSharedBytes = std::is_empty_v<typename Kernel::Shared> ? 
 
 // Optional members of a kernel struct.
 //   kCluster   blocks along x that run together and see each other's shared memory (sm_90 on); grid.x is a multiple
-//   kOverlaps  may begin before the launch ahead of it has ended (device/ptx/grid_dependency.cuh)
+//   kOverlaps  may begin before the launch ahead of it has ended (device/ptx/pdl.cuh)
 template <class Kernel, class = void>
 constexpr int kClusterOf = 1;
 template <class Kernel>

@@ -11,7 +11,7 @@
 namespace dyn2trt::ptx {
 
 // Waits until all launches ahead have ended and what they wrote can be seen.
-DYN2TRT_DEVICE void wait_for_launches_ahead(DYN2TRT_PLACE_PARAMETERS) {
+DYN2TRT_DEVICE void wait_for_prior_kernels(DYN2TRT_PLACE_PARAMETERS) {
 #if DYN2TRT_ON_HOST
   emulator::dependencies_wait({"griddepcontrol.wait", file, line});
 #elif DYN2TRT_ARCH >= 900
@@ -21,7 +21,7 @@ DYN2TRT_DEVICE void wait_for_launches_ahead(DYN2TRT_PLACE_PARAMETERS) {
 
 // Lets the next launch begin when every block of this one has come here or has ended; its own wait keeps it from
 // running further.
-DYN2TRT_DEVICE void let_next_launch_begin() {
+DYN2TRT_DEVICE void launch_dependents() {
 #if !DYN2TRT_ON_HOST && DYN2TRT_ARCH >= 900
   asm volatile("griddepcontrol.launch_dependents;\n" ::: "memory");
 #endif
