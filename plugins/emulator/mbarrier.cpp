@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "emulator/cuda_on_cpu.h"
+#include "emulator/mutation.h"
 
 namespace dyn2trt::emulator {
 namespace {
@@ -71,16 +72,18 @@ void mbarrier_complete(uint64_t* address, unsigned bytes) {
 }
 
 void mbarrier_wait(uint64_t* address, unsigned parity, Place place) {
+  if (taken_out(place)) return;
   while (load(address).phase == (parity & 1u)) sleep_on(address, place);
 }
 
 void named_barrier(int number, int threads, Place place) {
+  if (taken_out(place)) return;
   if (number < 0 || number > 15) kernel_error("bar.sync: there are 16 barriers, none of number %d", number);
   if (threads <= 0 || threads % 32 != 0) kernel_error("bar.sync: %d threads are no whole warps", threads);
   static auto* const all = new std::map<std::pair<int, int>, NamedBarrier>;
   const int block = running_thread() / static_cast<int>(blockDim.x);
   NamedBarrier& barrier = (*all)[{block, number}];
-  if (barrier.block != blocks_begun()) barrier = {blocks_begun(), 0, 0, 0};
+  if (barrier.block != clusters_begun()) barrier = {clusters_begun(), 0, 0, 0};
   if (barrier.arrived == 0) barrier.threads = threads;
   if (barrier.threads != threads) {
     kernel_error("bar.sync %d with %d threads where others wait for %d", number, threads, barrier.threads);

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "emulator/block.h"
+#include "emulator/mutation.h"
 
 namespace dyn2trt::emulator {
 namespace {
@@ -19,9 +20,9 @@ struct Proxies {
 
 Proxies& proxies() {
   static auto* const instance = new Proxies;
-  if (instance->block != blocks_begun()) {
+  if (instance->block != clusters_begun()) {
     const auto threads = static_cast<std::size_t>(running_threads());
-    instance->block = blocks_begun();
+    instance->block = clusters_begun();
     instance->clock = 0;
     instance->unfenced.clear();
     instance->fences.assign(threads, 0);
@@ -40,7 +41,8 @@ void generic_write(int thread, const void* address) {
 
 void async_write(const void* address) { proxies().unfenced.erase(address); }
 
-void proxy_fence() {
+void proxy_fence(Place place) {
+  if (taken_out(place)) return;
   Proxies& p = proxies();
   const auto self = static_cast<std::size_t>(running_thread());
   for (const void* address : p.written[self]) p.unfenced.erase(address);

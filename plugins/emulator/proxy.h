@@ -6,6 +6,8 @@
 
 #include <cstdint>
 
+#include "emulator/block.h"
+
 namespace dyn2trt::emulator {
 
 // `thread` has written the 16 bytes at `address` through the generic proxy.
@@ -14,8 +16,8 @@ void generic_write(int thread, const void* address);
 // The 16 bytes at `address` were written through the async proxy.
 void async_write(const void* address);
 
-// fence.proxy.async of the running thread. The number it returns (0 before any fence) says what it has seen.
-void proxy_fence();
+// fence.proxy.async of the running thread; a number that says what it has seen, 0 before any fence.
+void proxy_fence(Place place);
 uint64_t last_proxy_fence();
 
 // Whether a thread whose last fence is `fence` sees the 16 bytes at `address` through the async proxy.

@@ -9,6 +9,7 @@
 
 #include "emulator/block.h"
 #include "emulator/float16.h"
+#include "emulator/mutation.h"
 #include "emulator/proxy.h"
 #include "emulator/warp.h"
 
@@ -47,9 +48,9 @@ Warp& warp_of_running_thread() {
   const auto at = static_cast<std::size_t>(running_thread() / 32);
   if (all->size() <= at) all->resize(at + 1);
   Warp& warp = (*all)[at];
-  if (warp.block != blocks_begun()) {
+  if (warp.block != clusters_begun()) {
     warp = {};
-    warp.block = blocks_begun();
+    warp.block = clusters_begun();
   }
   return warp;
 }
@@ -193,9 +194,9 @@ void wgmma(const Product& product) {
   warp_meeting(kAll, {"wgmma.mma_async", __FILE__, __LINE__}, &in, nullptr, issue);
 }
 
-void wgmma_fence() {
-  warp_meeting(kAll, {"wgmma.fence", __FILE__, __LINE__}, nullptr, nullptr,
-               [](Lanes&) { warp_of_running_thread().fenced = true; });
+void wgmma_fence(Place place) {
+  if (taken_out(place)) return;
+  warp_meeting(kAll, place, nullptr, nullptr, [](Lanes&) { warp_of_running_thread().fenced = true; });
 }
 
 void wgmma_commit() {
@@ -206,8 +207,9 @@ void wgmma_commit() {
   });
 }
 
-void wgmma_wait(int pending) {
-  warp_meeting(kAll, {"wgmma.wait_group", __FILE__, __LINE__}, &pending, nullptr, [](Lanes& lanes) {
+void wgmma_wait(int pending, Place place) {
+  if (taken_out(place)) return;
+  warp_meeting(kAll, place, &pending, nullptr, [](Lanes& lanes) {
     Warp& warp = warp_of_running_thread();
     const int due = warp.groups - *static_cast<const int*>(lanes.in[0]);
     std::size_t done = 0;

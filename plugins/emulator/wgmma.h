@@ -4,6 +4,8 @@
 
 #include <cstdint>
 
+#include "emulator/block.h"
+
 namespace dyn2trt::emulator {
 
 // Where matrix descriptors count from: the offset in the block's shared memory.
@@ -19,9 +21,9 @@ struct Product {
   bool bfloat16;
 };
 void wgmma(const Product& product);
-void wgmma_fence();
+void wgmma_fence(Place place);
 void wgmma_commit();
 // Waits for all but the latest `pending` groups.
-void wgmma_wait(int pending);
+void wgmma_wait(int pending, Place place);
 
 }  // namespace dyn2trt::emulator

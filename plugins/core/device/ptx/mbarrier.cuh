@@ -64,9 +64,9 @@ DYN2TRT_DEVICE void mbarrier_arrive_after_copies(Mbarrier* barrier) {
 }
 
 // Waits until the phase of this parity is over.
-DYN2TRT_DEVICE void mbarrier_wait(Mbarrier* barrier, int parity) {
+DYN2TRT_DEVICE void mbarrier_wait(Mbarrier* barrier, int parity DYN2TRT_AND_PLACE) {
 #if DYN2TRT_ON_HOST
-  emulator::mbarrier_wait(barrier, static_cast<unsigned>(parity), {"mbarrier_wait", __FILE__, __LINE__});
+  emulator::mbarrier_wait(barrier, static_cast<unsigned>(parity), {"mbarrier_wait", file, line});
 #else
   asm volatile(
       "{\n"
@@ -83,9 +83,9 @@ DYN2TRT_DEVICE void mbarrier_wait(Mbarrier* barrier, int parity) {
 }
 
 // Between what threads or cp.async wrote into shared memory and wgmma or bulk copies that touch it.
-DYN2TRT_DEVICE void fence_proxy_async() {
+DYN2TRT_DEVICE void fence_proxy_async(DYN2TRT_PLACE_PARAMETERS) {
 #if DYN2TRT_ON_HOST
-  emulator::proxy_fence();
+  emulator::proxy_fence({"fence_proxy_async", file, line});
 #else
   asm volatile("fence.proxy.async.shared::cta;\n" ::: "memory");
 #endif

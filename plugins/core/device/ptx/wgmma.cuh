@@ -48,9 +48,9 @@ DYN2TRT_DEVICE MatrixDescriptor blocked_matrix(const void* shared, int along_k, 
          (shared_offset(shared) & 0x3ffff) >> 4;
 }
 
-DYN2TRT_DEVICE void wgmma_fence() {
+DYN2TRT_DEVICE void wgmma_fence(DYN2TRT_PLACE_PARAMETERS) {
 #if DYN2TRT_ON_HOST
-  emulator::wgmma_fence();
+  emulator::wgmma_fence({"wgmma_fence", file, line});
 #else
   asm volatile("wgmma.fence.sync.aligned;\n" ::: "memory");
 #endif
@@ -66,9 +66,9 @@ DYN2TRT_DEVICE void wgmma_commit() {
 
 // Waits for all but the latest kPending groups.
 template <int kPending>
-DYN2TRT_DEVICE void wgmma_wait() {
+DYN2TRT_DEVICE void wgmma_wait(DYN2TRT_PLACE_PARAMETERS) {
 #if DYN2TRT_ON_HOST
-  emulator::wgmma_wait(kPending);
+  emulator::wgmma_wait(kPending, {"wgmma_wait", file, line});
 #else
   asm volatile("wgmma.wait_group.sync.aligned %0;\n" ::"n"(kPending) : "memory");
 #endif
