@@ -12,7 +12,7 @@ import numpy.typing as npt
 import onnx
 
 from dyn2trt import __version__
-from dyn2trt.bench.activity import summarise_activity
+from dyn2trt.activity.summary import summarise_activity
 from dyn2trt.bench.backends import DENSE, FORCED, OWN, STATIC, Backend, OnnxRuntimeBackend, TensorRtBackend
 from dyn2trt.bench.batch import measure_batch
 from dyn2trt.bench.contenders import batches_of

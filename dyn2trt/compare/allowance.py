@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,9 +11,8 @@ from torch import nn
 from dyn2trt.compare import runs
 from dyn2trt.compare.backends import Feed, TorchBackend
 from dyn2trt.compare.coefficients import largest_differences
-from dyn2trt.compare.gates import GateStatistics, compare_gates
+from dyn2trt.compare.gates import compare_all_gates
 from dyn2trt.compare.metrics import NormCompareFunc
-from dyn2trt.compare.names import LOGITS
 from dyn2trt.compare.runs import Iterations
 from dyn2trt.compare.tolerances import (
     COEFFICIENTS_WITHOUT_TORCH,
@@ -103,17 +101,17 @@ def _errors_of(
     }
     logits = [
         max(FP32_LOGITS, LOW_PRECISION_FACTOR * (gate.logit_error or 0.0))
-        for gate in _gates(results, reference, metadata)
+        for gate in compare_all_gates(metadata.blocks, results, reference)
     ]
     names = [predictor.coefficients for predictor in metadata.kernels]
-    differences = largest_differences(*([_joined(run, name) for name in names] for run in (results, reference)))
+    differences = largest_differences(*([_all(run, name) for name in names] for run in (results, reference)))
     coefficients = [max(FP32_COEFFICIENTS, LOW_PRECISION_FACTOR * float(each.max())) for each in differences]
     return outputs, logits, coefficients
 
 
 def _flips_of(torch_low: TorchBackend, metadata: ExportMetadata, feeds: Sequence[Feed], reference: Iterations) -> str:
     results = runs.run(torch_low.runner(feeds[0]), feeds)
-    flips = sum(gate.flipped for gate in _gates(results, reference, metadata))
+    flips = sum(gate.flipped for gate in compare_all_gates(metadata.blocks, results, reference))
     worst = max(_output_errors(results, reference, metadata).values())
     return f"torch in {metadata.precision} itself flips {flips}, and its outputs are off by up to {worst:.2g}"
 
@@ -125,12 +123,7 @@ def _output_errors(results: Iterations, reference: Iterations, metadata: ExportM
     return {name: max(batch.error for batch in batches) for name, batches in compared.items()}
 
 
-def _gates(results: Iterations, reference: Iterations, metadata: ExportMetadata) -> list[GateStatistics]:
-    return [
-        compare_gates(block.name, _joined(reference, f"{LOGITS}{index}"), logits=_joined(results, f"{LOGITS}{index}"))
-        for index, block in enumerate(metadata.blocks)
-    ]
-
-
-def _joined(iterations: Iterations, name: str) -> NDArray[Any]:
-    return np.concatenate([batch[name] for batch in iterations])
+def _all(iterations: Iterations, name: str) -> NDArray[np.float32]:
+    array = runs.joined(iterations, name)
+    assert array is not None
+    return array

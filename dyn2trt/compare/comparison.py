@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from dyn2trt.compare.backends import (
 )
 from dyn2trt.compare.bisect import bisect, first_decision
 from dyn2trt.compare.coefficients import CoefficientResult, judge_coefficients
-from dyn2trt.compare.gates import GateStatistics, compare_gates
+from dyn2trt.compare.gates import compare_all_gates
 from dyn2trt.compare.metrics import NormCompareFunc
 from dyn2trt.compare.names import FORCED, INPUT, LOGITS, MASK
 from dyn2trt.compare.reference import reference_network
@@ -204,9 +205,10 @@ def _judge(
     backend: Backend, setting: _Setting, free: Iterations, forced: Iterations | None, notes: list[str]
 ) -> BackendResult:
     metadata, options, allowed = setting.metadata, setting.options, setting.allowed
-    free_statistics = _gate_statistics(setting, free)
+    gates = partial(compare_all_gates, metadata.blocks, reference=setting.free, images=setting.images)
+    free_statistics = gates(free)
     free_gates = judge_free_gates(free_statistics, allowed.logits, alone=forced is None)
-    forced_gates = judge_forced_gates(_gate_statistics(setting, forced), allowed.logits) if forced else ()
+    forced_gates = judge_forced_gates(gates(forced), allowed.logits) if forced else ()
     flips = sum(gate.flipped for gate in free_statistics)
     norm, elements = NormCompareFunc(allowed.outputs), runs.elementwise(options.atol, options.rtol)
 
@@ -273,20 +275,6 @@ def _not_shown(metadata: ExportMetadata, free: Iterations) -> str:
     return " and no ".join(what for what, lacks in lacking.items() if lacks)
 
 
-def _gate_statistics(setting: _Setting, candidate: Iterations) -> list[GateStatistics]:
-    """Compare the gates, over all images; empty where the candidate gives neither logits nor masks."""
-    statistics = []
-    for index, block in enumerate(setting.metadata.blocks):
-        expected = _joined(setting.free, f"{LOGITS}{index}", setting.images)
-        logits = _joined(candidate, f"{LOGITS}{index}", setting.images)
-        mask = _joined(candidate, f"{MASK}{index}", setting.images)
-        if expected is None or (logits is None and mask is None):
-            return []
-        layer = block.gate == "layer"
-        statistics.append(compare_gates(block.name, expected, logits=logits, mask=mask, layer=layer))
-    return statistics
-
-
 def _judge_coefficients(setting: _Setting, candidate: Iterations) -> tuple[CoefficientResult, ...]:
     """Compare the coefficients of dynamic kernels; empty where there are none, or the candidate does not give them."""
     metadata = setting.metadata
@@ -298,14 +286,8 @@ def _judge_coefficients(setting: _Setting, candidate: Iterations) -> tuple[Coeff
 
 def _coefficients(metadata: ExportMetadata, iterations: Iterations, images: int) -> list[NDArray[np.float32]]:
     """[N, size] a predictor, as far as they are given."""
-    arrays = [_joined(iterations, predictor.coefficients, images) for predictor in metadata.kernels]
+    arrays = [runs.joined(iterations, predictor.coefficients, images) for predictor in metadata.kernels]
     return [array for array in arrays if array is not None]
-
-
-def _joined(iterations: Iterations, name: str, images: int) -> NDArray[Any] | None:
-    if any(name not in batch for batch in iterations):
-        return None
-    return np.concatenate([batch[name] for batch in iterations])[:images]
 
 
 def _backend(

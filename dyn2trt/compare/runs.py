@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from polygraphy.backend.base import BaseRunner
 from polygraphy.comparator import AccuracyResult, Comparator, CompareFunc, IterationResult, RunResults
 from polygraphy.exception import PolygraphyException
@@ -69,6 +71,13 @@ def compare(
         for name in outputs:
             collected[name].append(batch.get(name, False))
     return collected
+
+
+def joined(iterations: Iterations, name: str, images: int | None = None) -> NDArray[Any] | None:
+    """One output over all batches, or of the first ``images`` alone; None where a batch lacks it."""
+    if any(name not in batch for batch in iterations):
+        return None
+    return np.concatenate([batch[name] for batch in iterations])[:images]
 
 
 def _only(iterations: Iterations, outputs: Sequence[str]) -> Iterations:

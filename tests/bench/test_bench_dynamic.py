@@ -11,7 +11,8 @@ import pytest
 from dynamic_models import export_dynamic
 from rich.console import Console
 
-from dyn2trt.bench.activity import summarise_activity, write_activity
+from dyn2trt.activity.archive import write_activity
+from dyn2trt.activity.summary import summarise_activity
 from dyn2trt.bench.gate_masks import LAYERS, mask_sets
 from dyn2trt.bench.generation import generation_cost
 from dyn2trt.bench.interleave import Budget

@@ -17,7 +17,9 @@ from hypothesis import strategies as st
 from rich.console import Console
 from typer.testing import CliRunner
 
-from dyn2trt.bench.activity import executed_macs, halo_sites, summarise_activity
+from dyn2trt.activity.halo import halo
+from dyn2trt.activity.summary import summarise_activity
+from dyn2trt.activity.work import executed_macs
 from dyn2trt.bench.contenders import batches_of
 from dyn2trt.bench.gate_masks import LAYERS, mask_sets, patterns_of
 from dyn2trt.bench.interleave import Budget
@@ -93,7 +95,7 @@ def test_the_halo_is_what_a_convolution_reads(grid: tuple[int, int], stride: int
     for n, h, w in zip(*np.nonzero(mask), strict=True):
         rows, columns = (slice(max(0, stride * p - 1), stride * p + 2) for p in (h, w))
         read[n, rows, columns] = True
-    assert np.array_equal(halo_sites(mask, stride), read.sum(axis=(1, 2)))
+    assert np.array_equal(halo(mask[:, None], read.shape[1:], stride=stride)[:, 0], read)
 
 
 def test_executed_multiply_accumulates_count_active_sites_and_their_halo() -> None:
