@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from dyn2trt.compare import runs
-from dyn2trt.compare.backends import Feed, TorchBackend
+from dyn2trt.compare.backends import TorchBackend
 from dyn2trt.compare.coefficients import largest_differences
 from dyn2trt.compare.gates import compare_all_gates
 from dyn2trt.compare.metrics import NormCompareFunc
@@ -26,6 +26,7 @@ from dyn2trt.compare.tolerances import (
 from dyn2trt.compare.verdict import Allowed
 from dyn2trt.errors import Dyn2trtError
 from dyn2trt.export.metadata import ExportMetadata
+from dyn2trt.runtimes.session import Feed
 
 
 def yardstick(network: nn.Module | None, metadata: ExportMetadata) -> TorchBackend | None:
@@ -94,7 +95,7 @@ def _errors_of(
     torch_low: TorchBackend, metadata: ExportMetadata, forced_feeds: Sequence[Feed], reference: Iterations
 ) -> tuple[dict[str, float], list[float], list[float]]:
     """Twice the errors of outputs, logits and coefficients under forced masks, at least those allowed in fp32."""
-    results = runs.run(torch_low.runner(forced_feeds[0], forced=bool(metadata.blocks)), forced_feeds)
+    results = runs.run(torch_low, forced_feeds, forced=bool(metadata.blocks))
     outputs = {
         name: max(FP32_OUTPUTS, LOW_PRECISION_FACTOR * error)
         for name, error in _output_errors(results, reference, metadata).items()
@@ -110,7 +111,7 @@ def _errors_of(
 
 
 def _flips_of(torch_low: TorchBackend, metadata: ExportMetadata, feeds: Sequence[Feed], reference: Iterations) -> str:
-    results = runs.run(torch_low.runner(feeds[0]), feeds)
+    results = runs.run(torch_low, feeds)
     flips = sum(gate.flipped for gate in compare_all_gates(metadata.blocks, results, reference))
     worst = max(_output_errors(results, reference, metadata).values())
     return f"torch in {metadata.precision} itself flips {flips}, and its outputs are off by up to {worst:.2g}"

@@ -15,31 +15,30 @@ from numpy.typing import NDArray
 from dyn2trt.compare import runs
 from dyn2trt.compare.allowance import allowed_errors, yardstick
 from dyn2trt.compare.backends import (
-    CPU,
     ONNXRUNTIME,
     TENSORRT,
     TORCH,
     Backend,
-    Feed,
-    NotRun,
     OnnxRuntimeBackend,
+    TensorRtBackend,
     TorchBackend,
 )
 from dyn2trt.compare.bisect import bisect, first_decision
 from dyn2trt.compare.coefficients import CoefficientResult, judge_coefficients
 from dyn2trt.compare.gates import compare_all_gates
 from dyn2trt.compare.metrics import NormCompareFunc
-from dyn2trt.compare.names import FORCED, INPUT, LOGITS, MASK
 from dyn2trt.compare.reference import reference_network
 from dyn2trt.compare.result import BackendResult, Cause, Comparison
 from dyn2trt.compare.runs import Iterations
-from dyn2trt.compare.tensorrt_backend import TensorRTBackend
 from dyn2trt.compare.tolerances import Tolerances
 from dyn2trt.compare.verdict import Allowed, causes, judge_forced_gates, judge_free_gates, judge_outputs
-from dyn2trt.errors import Dyn2trtError
+from dyn2trt.errors import Dyn2trtError, MissingDependency
 from dyn2trt.export.metadata import ExportMetadata, load_model, read_metadata
 from dyn2trt.files import sha256
 from dyn2trt.images import load_inputs
+from dyn2trt.runtimes.names import FORCED, INPUT, LOGITS, MASK
+from dyn2trt.runtimes.onnxruntime_session import CPU
+from dyn2trt.runtimes.session import Feed
 
 
 @dataclass(frozen=True)
@@ -127,7 +126,7 @@ def compare_model(
     for name in options.backends:
         try:
             made[name] = _backend(name, options, model, metadata, network)
-        except NotRun as reason:
+        except MissingDependency as reason:
             made[name] = str(reason)
     reference = made.pop(options.backends[0])
     if isinstance(reference, str):
@@ -135,8 +134,8 @@ def compare_model(
 
     progress(f"{reference.name} (reference)")
     try:
-        free = runs.run(reference.runner(feeds[0]), feeds)
-    except NotRun as reason:
+        free = runs.run(reference, feeds)
+    except MissingDependency as reason:
         raise Dyn2trtError(f"the reference {reference.name} cannot run: {reason}") from reason
     gates = len(metadata.blocks)
     decisions = [[batch[f"{LOGITS}{i}"] for i in range(gates)] for batch in free]
@@ -186,16 +185,15 @@ def _compare_backend(
 ) -> BackendResult:
     metadata, options = setting.metadata, setting.options
     try:
-        free = free_runs[backend.name] = runs.run(backend.runner(setting.feeds[0]), setting.feeds)
+        free = free_runs[backend.name] = runs.run(backend, setting.feeds)
         forced, notes = None, []
         if metadata.blocks:
             try:
-                runner = backend.runner(setting.forced_feeds[0], forced=True)
-                forced = forced_runs[backend.name] = runs.run(runner, setting.forced_feeds)
-            except NotRun as reason:
+                forced = forced_runs[backend.name] = runs.run(backend, setting.forced_feeds, forced=True)
+            except MissingDependency as reason:
                 notes.append(f"not run with the reference's masks forced: {reason}")
         return _judge(backend, setting, free, forced, notes)
-    except NotRun as reason:
+    except MissingDependency as reason:
         return _not_run(backend.name, str(reason), options.required, backend.detail)
     except Dyn2trtError as error:
         return BackendResult(backend.name, backend.detail, causes=(Cause("run", str(error)),))
@@ -258,7 +256,7 @@ def _judge(
     feed = setting.forced_feeds[worst]
     try:
         divergence = bisect(setting.reference, backend, metadata, feed, allowed, setting.torch_low)
-    except NotRun as reason:
+    except MissingDependency as reason:
         notes.append(f"not run with its blocks made visible: {reason}")
         return replace(result, notes=tuple(notes), divergence=first_decision(free_gates, coefficients))
     return replace(result, divergence=divergence)
@@ -297,7 +295,7 @@ def _backend(
         return TorchBackend(network, metadata)
     if name == ONNXRUNTIME:
         return OnnxRuntimeBackend(model, metadata, options.provider)
-    return TensorRTBackend(options.model, model, options.plan)
+    return TensorRtBackend(options.model, model, options.plan)
 
 
 def _not_run(name: str, reason: str, required: bool, detail: str = "") -> BackendResult:

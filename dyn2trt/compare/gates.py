@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dyn2trt.compare.metrics import relative_error
-from dyn2trt.compare.names import LOGITS, MASK
 from dyn2trt.compare.runs import Iterations, joined
 from dyn2trt.export.metadata import Block
+from dyn2trt.runtimes.names import LOGITS, MASK
 
 
 @dataclass(frozen=True)

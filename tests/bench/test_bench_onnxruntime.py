@@ -24,13 +24,12 @@ from dyn2trt.bench.contenders import batches_of
 from dyn2trt.bench.gate_masks import LAYERS, mask_sets, patterns_of
 from dyn2trt.bench.interleave import Budget
 from dyn2trt.bench.masks import PATTERNS, to_logits
-from dyn2trt.bench.measure import graphs_of, measure, served_batches
-from dyn2trt.bench.memory_probe import probe_memory
-from dyn2trt.bench.onnxruntime_session import OnnxRuntimeSession
+from dyn2trt.bench.measure import measure, served_batches
 from dyn2trt.bench.options import BenchOptions, image_size, inputs_of, options_of
 from dyn2trt.bench.per_block import cut_block
 from dyn2trt.bench.plans import input_shapes
 from dyn2trt.bench.record import read_record
+from dyn2trt.bench.sessions import graphs_of
 from dyn2trt.bench.summary import print_summary
 from dyn2trt.cli.bench import bench
 from dyn2trt.errors import Dyn2trtError
@@ -40,6 +39,8 @@ from dyn2trt.files import sha256, write_text
 from dyn2trt.ops.bodies import attach_bodies
 from dyn2trt.ops.bodies.hints import computed_whole
 from dyn2trt.recipe import Recipe
+from dyn2trt.runtimes.memory_probe import probe_memory
+from dyn2trt.runtimes.onnxruntime_session import OnnxRuntimeSession
 
 RECORDED = Path(__file__).parents[1] / "data" / "bench_record_before_dynamic_kernels.json"
 QUICK = Budget(warmup=1, min_rounds=6, max_rounds=6, seconds=0)
