@@ -59,7 +59,8 @@ class BlockMacs:
         if tuple(mask.shape[2:]) != self.grid:
             raise ValueError(f"{self.name} was counted on a grid of {self.grid}, but the mask has {list(mask.shape)}")
         reads = halo(mask.detach() >= 0.5, self.halo_grid, stride=self.halo_stride)
-        return _sites(mask) * self.macs_per_active_site + _sites(reads) * self.macs_per_halo_site
+        # Weighted before they are summed, so that the gradient is a tensor of its own and not an expanded number.
+        return _sum(mask.double() * self.macs_per_active_site) + _sum(reads.double() * self.macs_per_halo_site)
 
     def active(self, mask: Tensor) -> Tensor:
         """`executed`, as whole numbers: int64 [N]."""
@@ -239,5 +240,5 @@ def _record_dynamic(name: str, kernels: list[KernelMacs]) -> Any:
     return record
 
 
-def _sites(mask: Tensor) -> Tensor:
-    return mask.flatten(1).sum(dim=1, dtype=torch.float64)
+def _sum(macs: Tensor) -> Tensor:
+    return macs.sum(dim=(1, 2, 3))
