@@ -144,11 +144,3 @@ def dense(case: Case, tensors: list[Tensor]) -> Callable[[list[Tensor]], Tensor]
         return x + y if len(given) == 1 else functional.relu(given[1] + y)
 
     return run
-
-
-def dilate(mask: Tensor, stride: int = 1, grid: tuple[int, int] | None = None) -> Tensor:
-    """Input sites, bool [n, 1, h, w], that a 3x3 with padding 1 reads at the active output sites."""
-    h, w = grid if grid is not None and stride > 1 else (mask.shape[2], mask.shape[3])
-    spread = torch.zeros(mask.shape[0], 1, h, w, device=mask.device)
-    spread[:, :, ::stride, ::stride] = mask.float()
-    return functional.max_pool2d(spread, 3, 1, 1) > 0

@@ -39,6 +39,7 @@ from dyn2trt.bench.latency import Interval, speedup
 from dyn2trt.bench.masks import PATTERNS, to_logits
 from dyn2trt.errors import Dyn2trtError, MissingDependency
 from dyn2trt.files import replacing
+from dyn2trt.gates import halo
 from dyn2trt.ops.core_library import ENVIRONMENT, find_core_library
 
 GRAPH_SECONDS = 1e-3
@@ -138,7 +139,7 @@ def measure(
                 pattern=pattern,
                 ratio=ratio,
                 active=int(masks[0].sum()),
-                halo=int(blocks.dilate(masks[0]).sum()),
+                halo=int(halo(masks[0], case.output_grid).sum()),
                 sparse_us=median["sparse"],
                 all_active_us=median["all_active"],
                 convolutions_us=convolutions,
