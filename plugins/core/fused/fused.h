@@ -17,8 +17,9 @@ struct FusedVariant {
   bool (*takes)(const Dyn2trtGatedBlock& block);
   // Bytes of workspace. Grows with n, h and w only, asks no device.
   std::size_t (*workspace)(const Dyn2trtGatedBlock& block);
-  // Launches on `stream`. Pointers and sizes have been checked. Returns a Dyn2trtStatus.
-  int (*run)(const Dyn2trtGatedBlock& block, void* workspace, void* stream);
+  // Launches on `stream`. Pointers and sizes have been checked. gate_offset: [n], the pooled part of a SQUEEZE or LAYER
+  // gate, else null. Returns a Dyn2trtStatus.
+  int (*run)(const Dyn2trtGatedBlock& block, const float* gate_offset, void* workspace, void* stream);
 };
 
 struct FusedVariants {
