@@ -17,10 +17,16 @@ struct Place {
 
 using KernelEntry = void (*)(const void* params, void* shared);
 
+// What a kernel asks for beside its grid.
+struct LaunchTraits {
+  int cluster = 1;        // blocks along x that run together and see each other's shared memory
+  bool overlaps = false;  // may begin before the launch ahead of it has ended: see dependencies_wait()
+};
+
 // Runs `entry` for every thread of every block. Returns null, or what went wrong: a barrier that not all threads
 // reached, a fault, an error raised by a collective. The text lives until the next call.
 const char* run_grid(const char* kernel, KernelEntry entry, dim3 grid, int threads, std::size_t shared_bytes,
-                     const void* params);
+                     const void* params, const LaunchTraits& traits = {});
 
 // __syncthreads: returns when all threads of the block have come to the same place.
 void block_barrier(Place place);
@@ -34,13 +40,24 @@ struct Lanes {
 };
 void warp_meeting(unsigned mask, Place place, const void* in, void* out, void (*combine)(Lanes& lanes));
 
+// barrier.cluster: returns when all threads of all blocks of the cluster have come.
+void cluster_barrier(Place place);
+// The place of the running block in its cluster.
+int cluster_rank();
+// Where block `rank` of the cluster keeps what lies at `shared` in the running one. It holds poison when that block's
+// threads have all ended.
+void* cluster_peer(const void* shared, int rank);
+
+// griddepcontrol.wait: until a kernel that overlaps the launch ahead of it comes here, guarded memory is locked.
+void dependencies_wait(Place place);
+
 // Ends the launch with a message about the running thread. Does not return.
 [[noreturn]] [[gnu::format(printf, 1, 2)]] void kernel_error(const char* format, ...);
 
 // cp.async of the running thread: the copy happens when a wait demands it; until then the destination is poison.
 void cp_async(void* shared, const void* global, int bytes, bool valid);
 void cp_async_commit();
-void cp_async_wait(int pending);
+void cp_async_wait(int pending, Place place);
 
 // Seeds the order of blocks and threads.
 void set_seed(uint64_t seed);

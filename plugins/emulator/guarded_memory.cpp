@@ -55,6 +55,10 @@ GuardedBuffer::GuardedBuffer(std::size_t bytes, std::size_t alignment) : bytes_(
 
 GuardedBuffer::~GuardedBuffer() { munmap(map_, map_bytes_); }
 
+void GuardedBuffer::lock(bool locked) const {
+  mprotect(first_, static_cast<std::size_t>(last_ - first_), locked ? PROT_NONE : PROT_READ | PROT_WRITE);
+}
+
 bool GuardedBuffer::intact() const {
   for (const unsigned char* byte = first_; byte < last_; ++byte) {
     if (byte == data_) byte += bytes_;
@@ -80,6 +84,11 @@ std::unordered_map<void*, std::unique_ptr<GuardedBuffer>>& buffers() {
 }
 
 }  // namespace
+
+void dyn2trt::emulator::lock_guarded_buffers(bool locked) {
+  const std::lock_guard<std::mutex> lock(buffers_mutex());
+  for (const auto& [data, buffer] : buffers()) buffer->lock(locked);
+}
 
 extern "C" {
 

@@ -18,6 +18,8 @@ class GuardedBuffer {
   GuardedBuffer& operator=(const GuardedBuffer&) = delete;
 
   void* data() const { return data_; }
+  // Makes any access fault, or none in the buffer.
+  void lock(bool locked) const;
   // Whether nothing was written around the buffer.
   bool intact() const;
 
@@ -29,5 +31,8 @@ class GuardedBuffer {
   unsigned char* last_ = nullptr;   // one past them
   std::size_t bytes_ = 0;
 };
+
+// All buffers of dyn2trt_emulator_alloc.
+void lock_guarded_buffers(bool locked);
 
 }  // namespace dyn2trt::emulator

@@ -23,6 +23,13 @@
 #define DYN2TRT_ARCH 0
 #endif
 
+// Parameters by which the emulator tells apart where points of synchronisation stand; none on a device.
+#if DYN2TRT_ON_HOST
+#define DYN2TRT_PLACE_PARAMETERS const char *file = __builtin_FILE(), int line = __builtin_LINE()
+#else
+#define DYN2TRT_PLACE_PARAMETERS
+#endif
+
 // Inlined device helper: also callable from host code where that helps dispatch.
 #define DYN2TRT_DEVICE __device__ __forceinline__
 #define DYN2TRT_HOST_DEVICE __host__ __device__ __forceinline__

@@ -12,14 +12,16 @@ namespace dyn2trt {
 
 struct FusedVariant {
   const char* name;      // "tile 8x16 mma": what the table, the tests and the benchmarks call it
-  int min_architecture;  // 80, or 90 for what needs sm_90a
+  int min_architecture;  // 80: that and all later ones; 90: sm_90a, which runs on compute capability 9.0 alone
   // Looks at kind, dtype, layouts, strides, channels and sizes; never at pointers or at the device.
   bool (*takes)(const Dyn2trtGatedBlock& block);
   // Bytes of workspace. Grows with n, h and w only, asks no device.
   std::size_t (*workspace)(const Dyn2trtGatedBlock& block);
-  // Launches on `stream`. Pointers and sizes have been checked. gate_offset: [n], the pooled part of a SQUEEZE or LAYER
-  // gate, else null. Returns a Dyn2trtStatus.
-  int (*run)(const Dyn2trtGatedBlock& block, const float* gate_offset, void* workspace, void* stream);
+  // Launches on `stream`. Pointers and sizes have been checked. Returns a Dyn2trtStatus.
+  int (*run)(const Dyn2trtGatedBlock& block, void* workspace, void* stream);
+  // Bytes of shared memory of a block of threads, to be compared with the device's (DeviceLimits::shared_bytes). Null:
+  // at most 99 KB, which every device from sm_80 on has.
+  int (*shared_bytes)(const Dyn2trtGatedBlock& block) = nullptr;
 };
 
 struct FusedVariants {
