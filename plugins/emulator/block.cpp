@@ -231,6 +231,7 @@ void fibre_main() {
   Scheduler& s = scheduler();
   s.entry(s.params, s.blocks[static_cast<std::size_t>(s.fibres[s.current].rank)].shared->data());
   Fibre& self = s.fibres[s.current];
+  if (!self.dependencies_met) kernel_error("ends without a wait for the launch ahead");
   self.state = State::kDone;
   Block& block = s.blocks[static_cast<std::size_t>(self.rank)];
   if (++block.done == s.threads && s.traits.cluster > 1) poison(block, s.shared_bytes);  // peers may read no more
@@ -341,7 +342,7 @@ void run_cluster(Scheduler& s, uint64_t first_block) {
     fibre.dependencies_met = !s.traits.overlaps;
   }
   set_indices(first_block, 0);
-  if (s.traits.overlaps) lock_guarded_buffers(true);
+  if (s.traits.overlaps) lock_guarded_buffers(true, s.traits.follows);
   release(s, 0, s.fibres_in_use);
   yield(s, s.caller);
 }
@@ -419,7 +420,7 @@ const char* run_grid(const char* kernel, KernelEntry entry, dim3 grid, int threa
   }
   s.running = 0;
   s.current = -1;
-  if (traits.overlaps) lock_guarded_buffers(false);
+  if (traits.overlaps) lock_guarded_buffers(false, false);
   return s.failed ? s.message : nullptr;
 }
 
@@ -473,7 +474,7 @@ void* cluster_peer(const void* shared, int rank) {
 void dependencies_wait(Place place) {
   if (taken_out(place)) return;
   Scheduler& s = scheduler();
-  if (s.traits.overlaps) lock_guarded_buffers(false);
+  if (s.traits.overlaps) lock_guarded_buffers(false, false);
   s.fibres[s.current].dependencies_met = true;
 }
 
@@ -537,7 +538,9 @@ void cp_async(void* shared, const void* global, int bytes, bool valid) {
   }
   Scheduler& s = scheduler();
   Fibre& self = s.fibres[s.current];
-  if (!self.dependencies_met) kernel_error("cp.async before the wait for the launch ahead");
+  if (!self.dependencies_met && valid && (!s.traits.follows || in_workspace(global))) {
+    kernel_error("cp.async before the wait for the launch ahead");
+  }
   for (int i = 0; i < bytes; i += 2) std::memcpy(static_cast<unsigned char*>(shared) + i, &kPoison, 2);
   self.copies.push_back({shared, global, bytes, valid, self.groups_committed});
 }

@@ -16,8 +16,7 @@ DYN2TRT_API int64_t dyn2trt_emulator_tile_workspace(int index, const Dyn2trtGate
   return variant.takes(*block) ? static_cast<int64_t>(variant.workspace(*block)) : -1;
 }
 
-DYN2TRT_API int dyn2trt_emulator_tile_run(int index, const Dyn2trtGatedBlock* block, const float* gate_offset,
-                                          void* workspace) {
-  return dyn2trt::tile_variants().list[index].run(*block, gate_offset, workspace, nullptr);
+DYN2TRT_API int dyn2trt_emulator_tile_run(int index, const Dyn2trtGatedBlock* block, void* workspace) {
+  return dyn2trt::tile_variants().list[index].run(*block, workspace, nullptr);
 }
 }

@@ -47,7 +47,8 @@ class TileLibrary:
         functions.dyn2trt_emulator_tile_variant.restype = c_char_p
         functions.dyn2trt_emulator_tile_workspace.argtypes = [c_int, POINTER(GatedBlock)]
         functions.dyn2trt_emulator_tile_workspace.restype = c_int64
-        functions.dyn2trt_emulator_tile_run.argtypes = [c_int, POINTER(GatedBlock), c_void_p, c_void_p]
+        functions.dyn2trt_emulator_tile_run.argtypes = [c_int, POINTER(GatedBlock), c_void_p]
+        functions.dyn2trt_emulator_mark_workspace.argtypes = [c_void_p]
         functions.dyn2trt_emulator_set_seed.argtypes = [ctypes.c_uint64]
         functions.dyn2trt_last_error.restype = c_char_p
         self.variants: list[str] = []
@@ -62,8 +63,8 @@ class TileLibrary:
         size = self.functions.dyn2trt_emulator_tile_workspace(self.variants.index(variant), ctypes.byref(block))
         return None if size < 0 else size
 
-    def run(self, variant: str, block: GatedBlock, gate_offset: int | None, workspace: int) -> str:
+    def run(self, variant: str, block: GatedBlock, workspace: int) -> str:
         """The error message, empty without one."""
         index = self.variants.index(variant)
-        failed = self.functions.dyn2trt_emulator_tile_run(index, ctypes.byref(block), gate_offset, workspace) != 0
+        failed = self.functions.dyn2trt_emulator_tile_run(index, ctypes.byref(block), workspace) != 0
         return self.functions.dyn2trt_last_error().decode() if failed else ""

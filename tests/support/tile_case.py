@@ -1,4 +1,4 @@
-"""A random basic block for the tile kernels, its float64 reference, and what dense torch makes of it at its precision."""
+"""A random basic block for the tile kernels, its float64 reference, and what dense torch makes of it at precision."""
 
 from __future__ import annotations
 
@@ -71,31 +71,36 @@ def run(library: TileLibrary, variant: str, case: Case) -> Result:
     offset = torch.linspace(0.5, -0.5, n) if case.gate in ("squeeze", "layer") else None
 
     memory = Memory(library.functions)
-    block = GatedBlock(kind=BASIC_BLOCK, dtype=DTYPES[dtype], activation=ACTIVATIONS[case.activation])
-    block.stride_h = block.stride_w = case.stride
-    block.x = put_dense(memory, x, case.layout)
-    block.identity = block.x if case.identity_is_x else put_dense(memory, identity, case.layout)
-    block.y = put_dense(memory, torch.full((n, cols, h, w), torch.nan, dtype=dtype), case.layout)
-    block.convolutions[0] = Convolution(memory.put(weight1), memory.put(bias1), cols)
-    block.convolutions[1] = Convolution(memory.put(weight2), memory.put(bias2), cols)
-    logits = mask(case.active, n, h, w, generator)
-    gate = Gate(kind=GATES[case.gate], threshold=case.threshold)
-    if case.gate == "logits":
-        gate.given = memory.put(logits)
-    else:
-        gate.weight, gate.bias = memory.put(gate_weight), memory.put(gate_bias)
-    published = case.publish and case.gate != "logits"
-    if published:
-        gate.logits = memory.poisoned((n, 1, h, w), torch.float32)
-    block.gate = gate
-    bytes_ = library.workspace(variant, block)
-    assert bytes_ is not None, "the variant does not take the block"
-    workspace = memory.poisoned((bytes_ + 15) // 16 * 16, torch.uint8)
-    message = library.run(variant, block, None if offset is None else memory.put(offset), workspace)
-    assert message == ""
-    y = get_dense(memory, block.y.data, cols, case.layout)
-    result = Result(y, memory.get(gate.logits) if published else None)
-    memory.close()
+    try:
+        block = GatedBlock(kind=BASIC_BLOCK, dtype=DTYPES[dtype], activation=ACTIVATIONS[case.activation])
+        block.stride_h = block.stride_w = case.stride
+        block.x = put_dense(memory, x, case.layout)
+        block.identity = block.x if case.identity_is_x else put_dense(memory, identity, case.layout)
+        block.y = put_dense(memory, torch.full((n, cols, h, w), torch.nan, dtype=dtype), case.layout)
+        block.convolutions[0] = Convolution(memory.put(weight1), memory.put(bias1), cols)
+        block.convolutions[1] = Convolution(memory.put(weight2), memory.put(bias2), cols)
+        logits = mask(case.active, n, h, w, generator)
+        gate = Gate(kind=GATES[case.gate], threshold=case.threshold)
+        if case.gate == "logits":
+            gate.given = memory.put(logits)
+        else:
+            gate.given = None if offset is None else memory.put(offset)
+            gate.weight, gate.bias = memory.put(gate_weight), memory.put(gate_bias)
+        published = case.publish and case.gate != "logits"
+        if published:
+            gate.logits = memory.poisoned((n, 1, h, w), torch.float32)
+        block.gate = gate
+        bytes_ = library.workspace(variant, block)
+        assert bytes_ is not None, "the variant does not take the block"
+        workspace = memory.poisoned((bytes_ + 15) // 16 * 16, torch.uint8)
+        library.functions.dyn2trt_emulator_mark_workspace(workspace)
+        message = library.run(variant, block, workspace)
+        assert message == ""
+        y = get_dense(memory, block.y.data, cols, case.layout)
+        result = Result(y, memory.get(gate.logits) if published else None)
+
+    finally:
+        memory.close()
 
     if case.gate != "logits":
         logits = compute_logits(case, x, gate_weight, gate_bias, offset)

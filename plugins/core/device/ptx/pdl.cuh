@@ -3,7 +3,8 @@
 //
 // PTX ISA, "griddepcontrol". A kernel whose struct has kOverlaps = true is launched so (launch/launch.cuh), and owes a
 // wait in every thread before it reads or writes global memory, weights included: a launch ahead may have written those
-// too. The emulator locks guarded memory until then.
+// too. Where that launch is of the same op (kFollows), only its workspace has to be waited for, provided that it waits
+// before it launches its dependents. The emulator locks guarded memory until then.
 #pragma once
 
 #include "device/platform.cuh"

@@ -3,6 +3,7 @@
 // Grid: x = tiles of all images, y = groups of kCols output channels.
 #pragma once
 
+#include "device/ptx/pdl.cuh"
 #include "fused/tiles/epilogue.cuh"
 #include "fused/tiles/load.cuh"
 #include "fused/tiles/multiply.cuh"
@@ -22,6 +23,7 @@ struct ConvMma {
   static constexpr const char* kName = kSecond ? "tile_conv2_mma" : "tile_conv1_mma";
   static constexpr int kThreads = Tile::kThreads;
   static constexpr int kMinBlocks = 2;
+  static constexpr bool kOverlaps = true, kFollows = kSecond;
   using Params = ConvParams<T>;
 
   struct Shared {
@@ -38,16 +40,24 @@ struct ConvMma {
   static __device__ void run(const Params& p, Shared& shared) {
     const Place tile = place_of<Tile>(blockIdx.x, p.tiles_y, p.tiles_x);
     const Work work = {static_cast<int>(blockIdx.y) * Tile::kCols, kTaps * ceil_div(p.channels, kSlabChannels)};
+    // The second convolution begins beside the first one's last blocks: all that does not need their hidden values (or
+    // logits) comes before its wait. A block that has nothing to compute waits too, or what follows could begin before
+    // the first convolution has ended.
+    if (!kSecond || p.logits_are_late) ptx::wait_for_prior_kernels();
+    ptx::launch_dependents();
     find_active<T, Tile, !kSecond>(p, tile, shared.mask, !kSecond && blockIdx.y == 0 && p.gate.logits != nullptr);
     __syncthreads();
     const int rows = list_sites<T, Tile, !kSecond>(p, tile, shared.mask);
-    if (kSecond) copy_idle<T, Tile>(p, tile, shared.mask.active, work.first_col, threadIdx.x, kThreads);
-    if (rows == 0) return;
-    for (int step = 0; step < Tile::kStages - 1; ++step) {
-      if (step == 0) load_slab<T, Tile>(p, tile, 0, shared.slabs[0]);
-      load_step(p, work, step, shared);
-      ptx::cp_async_commit();
+    if (rows > 0) load_first_weights(p, work, shared);
+    if (kSecond) {
+      copy_idle<T, Tile>(p, tile, shared.mask.active, work.first_col, threadIdx.x, kThreads);
+      if (!p.logits_are_late) ptx::wait_for_prior_kernels();
     }
+    if (rows == 0) return;
+    load_slab<T, Tile>(p, tile, 0, shared.slabs[0]);
+    ptx::cp_async_commit();
+    // The steps' weights all lie in that one group: the next ones are empty.
+    for (int step = 1; step < Tile::kStages - 1; ++step) ptx::cp_async_commit();
     __syncthreads();  // the list is whole
 
     Sums<Tile::kBlocks> sums;
@@ -94,6 +104,10 @@ struct ConvMma {
         load_weights<T, Tile>(p, work.first_col, chunk, shared.weights[step % Tile::kStages][i]);
       }
     }
+  }
+
+  static DYN2TRT_DEVICE void load_first_weights(const Params& p, const Work& work, Shared& shared) {
+    for (int step = 0; step < Tile::kStages - 1; ++step) load_step(p, work, step, shared);
   }
 
   template <int kBlocks>

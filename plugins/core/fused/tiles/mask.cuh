@@ -34,8 +34,7 @@ DYN2TRT_DEVICE float compute_logit(const ConvParams<T>& p, int image, int row, i
                      [&](int first) { return load_vector<kGateVector>(pixel + first); });
     }
   }
-  sum = gate_sum(kFullWarp, sum) + gate.bias[0];
-  return gate.offset == nullptr ? sum : sum + gate.offset[image];
+  return gate_logit(gate, gate_sum(kFullWarp, sum), image);
 }
 
 // Fills shared.active, of the ring too where kRing; elsewhere the ring counts as idle. Writes the tile's own logits

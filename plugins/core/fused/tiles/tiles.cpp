@@ -25,12 +25,12 @@ bool takes_tensor(const Dyn2trtDense& t) {
 bool aligned(const void* pointer) { return reinterpret_cast<std::uintptr_t>(pointer) % 16 == 0; }
 
 template <int (*kFp16)(const Call&), int (*kBf16)(const Call&)>
-int run(const Dyn2trtGatedBlock& block, const float* gate_offset, void* workspace, void* stream) {
+int run(const Dyn2trtGatedBlock& block, void* workspace, void* stream) {
   if (!aligned(block.x.data) || !aligned(block.identity.data) || !aligned(block.y.data) ||
       !aligned(block.convolutions[0].weight) || !aligned(block.convolutions[1].weight) || !aligned(workspace)) {
     return fail(DYN2TRT_UNSUPPORTED, "tiles take tensors, weights and workspace at multiples of 16 bytes");
   }
-  const Call call = {block, gate_offset, workspace, stream};
+  const Call call = {block, workspace, stream};
   return block.dtype == DYN2TRT_FLOAT16 ? kFp16(call) : kBf16(call);
 }
 

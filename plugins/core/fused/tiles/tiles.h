@@ -10,11 +10,9 @@ FusedVariants tile_variants();
 
 namespace tiles {
 
-// What a variant is run with: a block that it takes, the pooled part of its gate ([n], SQUEEZE and LAYER, else null), a
-// workspace and a stream.
+// What a variant is run with.
 struct Call {
   const Dyn2trtGatedBlock& block;
-  const float* gate_offset;
   void* workspace;
   void* stream;
 };
