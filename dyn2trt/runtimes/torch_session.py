@@ -1,29 +1,27 @@
-"""A torch network as a Polygraphy runner: outputs, gate logits and, on request, what enters and leaves blocks."""
+"""Networks in torch on the CPU: outputs, gate logits and, on request, what enters and leaves blocks."""
 
 from __future__ import annotations
 
 import time
-from collections import OrderedDict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from polygraphy.backend.base import BaseRunner
-from polygraphy.common import TensorMetadata
 from torch import Tensor, nn
 
 from dyn2trt.blocks.base import Execution, set_execution
 from dyn2trt.blocks.dynamic import CoefficientPredictor
-from dyn2trt.compare.names import COEFFICIENTS, FORCED, INPUT, LOGITS, OUTPUT, block_input, block_output
 from dyn2trt.gates.decisions import forced_masks
 from dyn2trt.gates.mask_unit import MaskUnit
+from dyn2trt.runtimes.names import COEFFICIENTS, FORCED, INPUT, LOGITS, OUTPUT, block_input, block_output
+from dyn2trt.runtimes.session import Feed, MemoryUse, Outputs
 
 
-class TorchRunner(BaseRunner):
-    """Runs a network, by default masked dense: every position is computed, then multiplied by the mask.
+class TorchSession:
+    """A network, by default run masked dense: every position is computed, then multiplied by the mask.
 
     Feeds: ``x`` float32 [N, 3, H, W]; with ``gates`` given, also ``forced0``, ..., float32 [N, 1, Ho, Wo], and a
     block is active where they are ≥ 0. Results: ``out0``, ...; ``logits0``, ..., which are what the gates themselves
@@ -41,46 +39,44 @@ class TorchRunner(BaseRunner):
         self,
         network: nn.Module,
         *,
-        name: str,
         gates: int = 0,
         taps: Sequence[str] = (),
         execution: Execution = "masked",
     ) -> None:
-        super().__init__(name=name)
         self._network = network
         self._gates = gates
         self._taps = tuple(taps)
         self._execution = execution
 
-    def activate_impl(self) -> None:
+    def run(self, feed: Feed) -> Outputs:
+        seen: Outputs = {}
         set_execution(self._network, self._execution)
-
-    def get_input_metadata_impl(self) -> TensorMetadata:
-        metadata = TensorMetadata().add(INPUT, np.float32, (-1, 3, -1, -1))
-        for index in range(self._gates):
-            metadata.add(f"{FORCED}{index}", np.float32, (-1, 1, -1, -1))
-        return metadata
-
-    def infer_impl(self, feed_dict: Mapping[str, NDArray[Any]]) -> OrderedDict[str, NDArray[Any]]:
-        results: OrderedDict[str, NDArray[Any]] = OrderedDict()
-        seen: OrderedDict[str, NDArray[Any]] = OrderedDict()
         with ExitStack() as stack:
             stack.enter_context(torch.inference_mode())
             if self._gates:
-                masks = [torch.from_numpy(feed_dict[f"{FORCED}{index}"]) >= 0 for index in range(self._gates)]
+                masks = [torch.from_numpy(feed[f"{FORCED}{index}"]) >= 0 for index in range(self._gates)]
                 stack.enter_context(forced_masks(self._network, masks))
             stack.enter_context(_observed(self._network, self._taps, seen))
-            start = time.perf_counter()
-            outputs = self._network(torch.from_numpy(np.ascontiguousarray(feed_dict[INPUT])))
-            self.inference_time = time.perf_counter() - start
-        for index, output in enumerate((outputs,) if isinstance(outputs, Tensor) else outputs):
-            results[f"{OUTPUT}{index}"] = _array(output)
-        results.update(seen)
-        return results
+            outputs = self._network(torch.from_numpy(np.ascontiguousarray(feed[INPUT])))
+        named = enumerate((outputs,) if isinstance(outputs, Tensor) else outputs)
+        return {**{f"{OUTPUT}{index}": _array(output) for index, output in named}, **seen}
+
+    def time(self, feed: Feed) -> float:
+        """Seconds of one run by the wall clock."""
+        start = time.perf_counter()
+        self.run(feed)
+        return time.perf_counter() - start
+
+    def memory(self, feed: Feed) -> MemoryUse:
+        """Not measured: the network shares its process with everything else."""
+        return MemoryUse()
+
+    def close(self) -> None:
+        """Nothing to free."""
 
 
 @contextmanager
-def _observed(network: nn.Module, taps: Sequence[str], seen: OrderedDict[str, NDArray[Any]]) -> Iterator[None]:
+def _observed(network: nn.Module, taps: Sequence[str], seen: Outputs) -> Iterator[None]:
     """Write logits, coefficients, and the inputs and outputs of tapped blocks, into ``seen`` as the network runs."""
     hooks = []
     count = 0

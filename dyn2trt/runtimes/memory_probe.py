@@ -1,4 +1,4 @@
-"""Peak memory of one model in a process of its own: ``python -m dyn2trt.bench.memory_probe MODEL FEED THREADS``.
+"""Peak memory of one model in a process of its own: ``python -m dyn2trt.runtimes.memory_probe MODEL FEED THREADS``.
 
 Prints JSON with ``runtime_rss`` (resident bytes once the runtime is imported and the feed is read) and ``peak_rss``
 (highest resident bytes after loading the model and running it once).
@@ -29,7 +29,7 @@ def probe_memory(model: bytes, feed: dict[str, npt.NDArray[Any]], threads: int) 
         path, data = Path(folder, "model.onnx"), Path(folder, "feed.npz")
         path.write_bytes(model)
         np.savez(data, allow_pickle=False, **feed)
-        command = [sys.executable, "-m", "dyn2trt.bench.memory_probe", str(path), str(data), str(threads)]
+        command = [sys.executable, "-m", "dyn2trt.runtimes.memory_probe", str(path), str(data), str(threads)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         reason = done.stderr.strip().splitlines()[-1:] or [f"exit code {done.returncode}"]

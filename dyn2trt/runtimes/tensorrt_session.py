@@ -1,4 +1,4 @@
-"""One TensorRT plan on the GPU, timed by CUDA events through pycuda.
+"""TensorRT plans on the GPU, run and timed by CUDA events through pycuda.
 
 Not run on a GPU yet: it is written against the documented interfaces of pycuda, TensorRT and the CUDA driver, and the
 tests drive it with stand-ins for the three.
@@ -6,7 +6,7 @@ tests drive it with stand-ins for the three.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from types import ModuleType, TracebackType
 from typing import Any, Self
@@ -14,11 +14,10 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from dyn2trt.bench.bindings import Binding, resolve_bindings
-from dyn2trt.bench.cuda_graph import CudaGraph, load_driver
 from dyn2trt.errors import Dyn2trtError, MissingDependency
-
-Feed = Mapping[str, npt.NDArray[Any]]
+from dyn2trt.runtimes.bindings import Binding, resolve_bindings
+from dyn2trt.runtimes.cuda_graph import CudaGraph, load_driver
+from dyn2trt.runtimes.session import Feed, MemoryUse, Outputs
 
 
 def import_pycuda() -> ModuleType:
@@ -31,16 +30,16 @@ def import_pycuda() -> ModuleType:
         import pycuda.driver as cuda
     except ImportError as error:
         raise MissingDependency(
-            f"the backend tensorrt needs pycuda ({error}); install it with pip install 'dyn2trt[gpu]' on a machine "
-            "with an NVIDIA GPU, or measure with --backend onnxruntime"
+            f"engines run through pycuda, which is missing ({error}); install it with pip install 'dyn2trt[gpu]' on a "
+            "machine with an NVIDIA GPU, or use ONNX Runtime (--backend onnxruntime)"
         ) from error
     try:
         cuda.init()
         count = cuda.Device.count()
     except cuda.Error as error:
-        raise MissingDependency(f"the backend tensorrt needs an NVIDIA GPU and its driver: {error}") from error
+        raise MissingDependency(f"engines need an NVIDIA GPU and its driver: {error}") from error
     if not count:
-        raise MissingDependency("the backend tensorrt needs an NVIDIA GPU; the driver sees none")
+        raise MissingDependency("engines need an NVIDIA GPU; the driver sees none")
     return cuda
 
 
@@ -66,11 +65,47 @@ class CudaDevice:
         return int(free)
 
 
-class TensorRtSession:
-    """A plan with buffers on its own stream. The shapes of the first feed hold for the session's life.
+def tensorrt_and_gpu() -> tuple[str, str]:
+    """Module and version of TensorRT, and the GPU, that engines run with on this machine.
+
+    Raises:
+        MissingDependency: TensorRT is not installed or too old, or there is no GPU.
+    """
+    from dyn2trt.engine.device import this_machine
+    from dyn2trt.engine.trt import flavour, import_tensorrt
+
+    trt = import_tensorrt()
+    gpu = this_machine().gpu
+    if gpu is None:
+        raise MissingDependency(f"{flavour(trt)} {trt.__version__} is installed, but there is no NVIDIA GPU")
+    return f"{flavour(trt)} {trt.__version__}", str(gpu)
+
+
+class TensorRt:
+    """Opens plans on the first GPU.
 
     Args:
-        device: entered.
+        graphs, transfers: of every session, see `TensorRtSession`.
+
+    Raises:
+        MissingDependency: TensorRT, a GPU or pycuda is missing.
+    """
+
+    def __init__(self, *, graphs: bool = True, transfers: bool = False) -> None:
+        self.version, gpu = tensorrt_and_gpu()
+        self.detail = f"{self.version} on {gpu}"
+        self.graphs, self.transfers = graphs, transfers
+        self._device = CudaDevice()
+
+    def open(self, model: Path) -> TensorRtSession:
+        return TensorRtSession(self._device, model, graphs=self.graphs, transfers=self.transfers)
+
+
+class TensorRtSession:
+    """A plan with buffers on its own stream, made for the shapes of the first feed; `run` alone may change them.
+
+    Args:
+        device: stays current until the session is closed.
         plan: path of the plan; its passport is checked before it is deserialised.
         graphs: replay one captured CUDA graph a run instead of enqueueing the engine's kernels one by one.
         transfers: let the time include the copies host → device of all inputs and device → host of all outputs
@@ -83,32 +118,36 @@ class TensorRtSession:
 
         self._cuda, self._plan, self._graphs, self._transfers = device.cuda, plan, graphs, transfers
         self._trt = import_tensorrt()
-        free = device.free_memory()
-        self._loaded = load_plan(plan)
-        self._engine = self._loaded.engine
-        self._context = self._engine.create_execution_context()
-        if self._context is None:
-            raise Dyn2trtError(f"{plan}: TensorRT could not make an execution context; is the GPU's memory full?")
-        self._stream = self._cuda.Stream()
-        self._start, self._stop = self._cuda.Event(), self._cuda.Event()
+        with ExitStack() as current:
+            current.enter_context(device)
+            self._free_before = device.free_memory()
+            self._loaded = load_plan(plan)
+            self._engine = self._loaded.engine
+            self._context = self._engine.create_execution_context()
+            if self._context is None:
+                raise Dyn2trtError(f"{plan}: TensorRT could not make an execution context; is the GPU's memory full?")
+            self._stream = self._cuda.Stream()
+            self._start, self._stop = self._cuda.Event(), self._cuda.Event()
+            self._current = current.pop_all()
         self._bindings: list[Binding] = []
         self._host: dict[str, npt.NDArray[Any]] = {}
         self._buffers: dict[str, Any] = {}
         self._graph: CudaGraph | None = None
         self._device = device
-        self._free_before = free
-        self.memory: int | None = None
-        """Bytes by which free device memory fell from before loading to after the first run."""
+        self._taken: int | None = None
 
-    @property
-    def activation_memory(self) -> int:
-        """Bytes of device memory that the engine states for activations."""
+    def memory(self, feed: Feed) -> MemoryUse:
+        """What free device memory fell by from before loading to after the first run, and what the engine states."""
+        self._feed(feed)
         # The name changed in TensorRT 10.1 and the old one went in 11.
         stated = getattr(self._engine, "device_memory_size_v2", None)
-        return int(self._engine.device_memory_size if stated is None else stated)
+        activations = int(self._engine.device_memory_size if stated is None else stated)
+        return MemoryUse(device=self._taken, activations=activations)
 
-    def run(self, feed: Feed) -> dict[str, npt.NDArray[Any]]:
+    def run(self, feed: Feed) -> Outputs:
         """Run once and return copies of all outputs."""
+        if any(binding.is_input and feed[binding.name].shape != binding.shape for binding in self._bindings):
+            self._release()
         self._feed(feed)
         self._upload()
         self._launch()
@@ -130,6 +169,12 @@ class TensorRtSession:
 
     def close(self) -> None:
         """Free the graph and the buffers."""
+        self._release()
+        # The context goes before its engine.
+        self._context = None
+        self._current.close()
+
+    def _release(self) -> None:
         self._stream.synchronize()
         if self._graph is not None:
             self._graph.close()
@@ -137,8 +182,7 @@ class TensorRtSession:
         for buffer in self._buffers.values():
             buffer.free()
         self._buffers.clear()
-        # The context goes before its engine.
-        self._context = None
+        self._bindings = []
 
     def _feed(self, feed: Feed) -> None:
         """Put the inputs into pinned memory; on the first call, make everything that depends on shapes."""
@@ -173,7 +217,7 @@ class TensorRtSession:
             self._graph = CudaGraph(load_driver(), int(self._stream.handle), self._work)
             self._graph.launch()
             self._stream.synchronize()
-        self.memory = self._free_before - self._device.free_memory()
+        self._taken = self._free_before - self._device.free_memory()
 
     def _upload(self, always: bool = False) -> None:
         """Copy inputs before the clock starts, unless the copies are part of the timed work."""

@@ -1,4 +1,4 @@
-"""Names of the tensors that runners take and give, the same for every backend."""
+"""Names of the tensors that sessions take and give, the same in every runtime."""
 
 from __future__ import annotations
 
