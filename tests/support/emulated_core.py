@@ -32,10 +32,10 @@ def build_library(name: str = "libdyn2trt_core_emulated.so", sources: tuple[Path
     """Compile ``sources`` (the whole core library when None) with the emulator, and return the shared library."""
     emulator = sorted((PLUGINS / "emulator").glob("*.cpp"))
     if sources is None:
-        core = sorted(p for folder in ("api", "gemm") for p in (PLUGINS / "core" / folder).glob("*.c[up]*"))
+        core = sorted(p for folder in ("api", "gemm", "fused/*") for p in (PLUGINS / "core").glob(f"{folder}/*.c[up]*"))
         sources = tuple(p for p in core if p.suffix in (".cu", ".cpp"))
     else:
-        emulator = [p for p in emulator if p.name != "gemm_entry.cpp"]
+        emulator = [p for p in emulator if not p.name.endswith("_entry.cpp")]
         sources = (*sources, PLUGINS / "core" / "api" / "status.cpp")
     CACHE.mkdir(parents=True, exist_ok=True)
     with open(CACHE / "lock", "w") as lock:
