@@ -16,7 +16,7 @@ from tile_case import Case, run
 from dyn2trt.ops.core_library import Dense
 
 FP16, BF16 = torch.float16, torch.bfloat16
-VARIANTS = ("tile 8x8 mma", "tile 8x16 mma")
+VARIANTS = ("tile 8x8 mma", "tile 8x16 mma", "tile 8x8 wgmma", "tile 8x16 wgmma", "tile 16x16 wgmma")
 GATES = ("pointwise", "squeeze", "layer")
 TENSORS = ("x", "identity", "y")
 

@@ -74,13 +74,13 @@ ConvParams<T> second_params(const Call& call) {
   return params;
 }
 
-// Launches a convolution on all tiles.
-template <class Kernel, class Tile, class T>
-int launch_conv(ConvParams<T> params, int images, void* stream) {
-  params.tiles_y = ceil_div(params.h, Tile::kHeight);
-  params.tiles_x = ceil_div(params.w, Tile::kWidth);
-  const Grid grid = {static_cast<unsigned>(images * params.tiles_y * params.tiles_x),
-                     static_cast<unsigned>(ceil_div(params.cols, Tile::kCols))};
+// Launches a convolution on all tiles. `conv` is part of `params`, or all of it.
+template <class Kernel, class Tile, class Params, class T>
+int launch_conv(Params& params, ConvParams<T>& conv, int images, void* stream) {
+  conv.tiles_y = ceil_div(conv.h, Tile::kHeight);
+  conv.tiles_x = ceil_div(conv.w, Tile::kWidth);
+  const Grid grid = {static_cast<unsigned>(images * conv.tiles_y * conv.tiles_x),
+                     static_cast<unsigned>(ceil_div(conv.cols, Tile::kCols))};
   return launch<Kernel>(grid, params, stream);
 }
 

@@ -138,10 +138,9 @@ struct ConvMma {
       const int chunk = step * Tile::kSplits + split();
       if (chunk >= work.chunks) continue;
       const int slab = chunk / kTaps, tap = chunk - slab * kTaps;
-      const int shift = (tap / 3 - 1) * Tile::kSlabWidth + tap % 3 - 1;
       unsigned sites[kBlocks];
 #pragma unroll
-      for (int i = 0; i < kBlocks; ++i) sites[i] = part_offset<Tile::kStride>(centre[i] + shift, part);
+      for (int i = 0; i < kBlocks; ++i) sites[i] = part_offset<Tile::kStride>(centre[i] + Tile::shift(tap), part);
       multiply_chunk<T, kBlocks>(sums, shared.slabs[slab % 2], sites, shared.weights[step % Tile::kStages][split()],
                                  cols, slab_steps(p.channels, slab));
     }

@@ -93,7 +93,6 @@ DYN2TRT_DEVICE int list_sites(const ConvParams<T>& p, const Place& tile, MaskSha
   }
   const int through = warp_inclusive_scan(__popc(word));
   const int before = through - __popc(word);
-  static_assert(Tile::kSites % kWarp == 0, "every lane has a site");
   for (int first = threadIdx.x / kWarp * kWarp; first < Tile::kSites; first += Tile::kThreads) {
     const int site = first + lane, row = site / Tile::kWidth, column = site % Tile::kWidth;
     const unsigned here = __shfl_sync(kFullWarp, word, row);

@@ -10,27 +10,27 @@ namespace dyn2trt::tiles {
 struct SmallTiles {  // for few sites: many blocks
   using First = Tile<8, 8, 32, 4, 2, 4, 1>;
   using FirstStrided = Tile<8, 8, 32, 4, 2, 3, 2>;
-  using Second = First;
 };
 struct MediumTiles {
   using First = Tile<8, 16, 64, 4, 1, 4, 1>;
   using FirstStrided = Tile<8, 8, 64, 4, 1, 3, 2>;  // its input is four times as large
-  using Second = First;
 };
+
+template <class T, class Tile, bool kSecond>
+int launch_mma(ConvParams<T> params, int images, void* stream) {
+  return launch_conv<ConvMma<T, Tile, kSecond>, Tile>(params, params, images, stream);
+}
 
 template <class T, class Tiles>
 int run_mma(const Call& call) {
-  using First = typename Tiles::First;
-  using FirstStrided = typename Tiles::FirstStrided;
-  using Second = typename Tiles::Second;
   const int images = call.block.y.n;
+  const ConvParams<T> first = first_params<T>(call);
   if (call.block.stride_h == 1) {
-    DYN2TRT_TRY((launch_conv<ConvMma<T, First, false>, First>(first_params<T>(call), images, call.stream)));
+    DYN2TRT_TRY((launch_mma<T, typename Tiles::First, false>(first, images, call.stream)));
   } else {
-    DYN2TRT_TRY(
-        (launch_conv<ConvMma<T, FirstStrided, false>, FirstStrided>(first_params<T>(call), images, call.stream)));
+    DYN2TRT_TRY((launch_mma<T, typename Tiles::FirstStrided, false>(first, images, call.stream)));
   }
-  return launch_conv<ConvMma<T, Second, true>, Second>(second_params<T>(call), images, call.stream);
+  return launch_mma<T, typename Tiles::First, true>(second_params<T>(call), images, call.stream);
 }
 
 }  // namespace dyn2trt::tiles

@@ -19,28 +19,37 @@ struct alignas(16) SlabRow {
   unsigned char bytes[2 * kSlabChannels];
 };
 
-// kHeight x kWidth output sites, kCols output channels. kRowWarps warps share the sites, kCols / 32 the channels, and
-// kSplits groups of them take every kSplits-th chunk of K. kStages chunks (of each group) of weights are on their way.
-template <int kHeight_, int kWidth_, int kCols_, int kRowWarps_, int kSplits_, int kStages_, int kStride_>
-struct Tile {
-  static constexpr int kHeight = kHeight_, kWidth = kWidth_, kCols = kCols_, kStages = kStages_, kStride = kStride_;
+// kHeight x kWidth output sites and the input sites that they read.
+template <int kHeight_, int kWidth_, int kStride_>
+struct Footprint {
+  static constexpr int kHeight = kHeight_, kWidth = kWidth_, kStride = kStride_;
   static constexpr int kSites = kHeight * kWidth;
-  static constexpr int kRowWarps = kRowWarps_, kColWarps = kCols / kWarpCols, kSplits = kSplits_;
-  static constexpr int kThreads = kRowWarps * kColWarps * kSplits * kWarp;
-  static constexpr int kBlocks = kSites / 16 / kRowWarps;  // of 16 sites that a warp has at most
-
-  // The input sites that the tile reads.
   static constexpr int kSlabHeight = (kHeight - 1) * kStride + 3, kSlabWidth = (kWidth - 1) * kStride + 3;
   static constexpr int kSlabSites = kSlabHeight * kSlabWidth;
 
-  static_assert(kSites % (16 * kRowWarps) == 0 && kCols % kWarpCols == 0, "warps tile the block");
+  static_assert(kSites % kWarp == 0, "every lane has a site");
   static_assert(kHeight + 2 <= kWarp && kWidth + 2 <= kWarp, "a row of the mask is a word, and a warp holds all rows");
-  static_assert(kStages >= 2 && kStages - 1 <= kTaps / kSplits, "a slab is asked for that many steps before its use");
 
   // Where site (row, column) of the tile has the middle of its 3x3 in a slab.
   static DYN2TRT_DEVICE int centre(int row, int column) {
     return (row * kStride + 1) * kSlabWidth + column * kStride + 1;
   }
+  // Where tap `tap` of a 3x3 stands to its middle.
+  static DYN2TRT_DEVICE int shift(int tap) { return (tap / 3 - 1) * kSlabWidth + tap % 3 - 1; }
+};
+
+// A tile of the mma.sync path, of kCols output channels. kRowWarps warps share the sites, kCols / 32 the channels, and
+// kSplits groups of them take every kSplits-th chunk of K. kStages chunks (of each group) of weights are on their way.
+template <int kHeight_, int kWidth_, int kCols_, int kRowWarps_, int kSplits_, int kStages_, int kStride_>
+struct Tile : Footprint<kHeight_, kWidth_, kStride_> {
+  using Tile::Footprint::kSites;
+  static constexpr int kCols = kCols_, kStages = kStages_;
+  static constexpr int kRowWarps = kRowWarps_, kColWarps = kCols / kWarpCols, kSplits = kSplits_;
+  static constexpr int kThreads = kRowWarps * kColWarps * kSplits * kWarp;
+  static constexpr int kBlocks = kSites / 16 / kRowWarps;  // of 16 sites that a warp has at most
+
+  static_assert(kSites % (16 * kRowWarps) == 0 && kCols % kWarpCols == 0, "warps tile the block");
+  static_assert(kStages >= 2 && kStages - 1 <= kTaps / kSplits, "a slab is asked for that many steps before its use");
 };
 
 // Where part `part` of row `row` lies, in bytes from the first row. Parts are shuffled within a row so that 8 rows

@@ -30,6 +30,12 @@ int run_small_fp16(const Call& call);
 int run_small_bf16(const Call& call);
 int run_medium_fp16(const Call& call);
 int run_medium_bf16(const Call& call);
+int run_small_sm90a_fp16(const Call& call);
+int run_small_sm90a_bf16(const Call& call);
+int run_medium_sm90a_fp16(const Call& call);
+int run_medium_sm90a_bf16(const Call& call);
+int run_large_sm90a_fp16(const Call& call);
+int run_large_sm90a_bf16(const Call& call);
 
 }  // namespace tiles
 }  // namespace dyn2trt
