@@ -7,6 +7,7 @@
 
 #include <utility>
 
+#include "fused/inverted_residual/cluster.cuh"
 #include "fused/inverted_residual/kernel.cuh"
 #include "fused/inverted_residual/mma.cuh"
 
@@ -35,6 +36,14 @@ struct Tile4x8 {
   using widths = Widths<256>;
   template <class T, int kWidth>
   using KernelOf = Kernel<Tile<T, kWidth, 4, 8, 32, 8, 2>, Mma, FinishAlone>;
+};
+
+// A cluster of blocks a tile, for batches of one. sm_90a: *_sm90a.cu.
+struct Tile8x8Cluster {
+  using widths = Widths<64, 96, 160>;
+  template <class T, int kWidth>
+  using KernelOf = Kernel<Tile<T, kWidth, 8, 8, kWidth == 96 ? 96 : 64, 8, kWidth <= 96 ? 2 : 1, kWidth <= 96 ? 6 : 8>,
+                          Mma, FinishInCluster>;
 };
 
 // Launches the kernel of the narrowest width that holds x's channels. Defined in launch.cuh, instantiated in form_*.cu.

@@ -56,8 +56,6 @@ struct Kernel {
       clear_outside<Tile>(p.x.h, p.x.w, at, shared);
       Finish::with_sums(p, multiply_chunks(p, rank, shared), shared);
     } else {
-      ptx::cp_async_wait<0>();
-      __syncthreads();  // x is there for all
       Finish::idle(p, shared);
     }
 #endif
@@ -104,11 +102,19 @@ struct FinishAlone {
   static DYN2TRT_DEVICE void with_sums(const Params& p, const Sums& sums, Shared& shared) {
     add_residual(sums, shared);
     __syncthreads();  // y is there for all
-    idle(p, shared);
+    write(p, shared);
   }
 
+  // Without a barrier: a thread writes the very vectors that it has copied.
   template <class Shared>
   static DYN2TRT_DEVICE void idle(const Params& p, Shared& shared) {
+    ptx::cp_async_wait<0>();
+    write(p, shared);
+  }
+
+ private:
+  template <class Shared>
+  static DYN2TRT_DEVICE void write(const Params& p, Shared& shared) {
     write_tile<Tile>(p, place(p), 0, shared, [](int, int, const auto& value) { return value; });
   }
 };

@@ -95,6 +95,9 @@ constexpr FusedVariant kVariants[] = {
     variant<Tile8x8>("tile 8x8 mma", 80),
     variant<Tile8x16>("tile 8x16 mma", 80),
     variant<Tile4x8>("tile 4x8 mma", 80),
+#if DYN2TRT_HAS_SM90A
+    variant<Tile8x8Cluster>("tile 8x8 cluster", 90),
+#endif
 };
 
 }  // namespace
