@@ -11,15 +11,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from dyn2trt.contract import SCHEMAS
 from dyn2trt.ops.core_library import CoreLibrary
 from dyn2trt.ops.core_tensors import CoreOps
+
+OPS = {schema.torch_name: schema for schema in SCHEMAS.values()}
 
 
 class GuardedOps(CoreOps):
     """`CoreOps` whose outputs and workspace end at a page that faults, and start as NaNs and absurd integers."""
 
-    def __init__(self, path: Path, *, flags: int = 0, seed: int = 0) -> None:
-        super().__init__(CoreLibrary(path), stream=lambda: 0, flags=flags)
+    def __init__(self, path: Path, *, flags: int = 0, seed: int = 0, variant: int = 0) -> None:
+        super().__init__(CoreLibrary(path), stream=lambda: 0, flags=flags, variant=variant)
         host = self.host = self.library.functions
         host.dyn2trt_emulator_alloc.restype = c_void_p
         host.dyn2trt_emulator_alloc.argtypes = [c_size_t]
@@ -43,7 +46,8 @@ class GuardedOps(CoreOps):
 
     def call(self, name: str, *tensors: Tensor | None, **attributes: Any) -> Any:
         """Run an op on guarded copies; clones of its results. Fails when something was written around a tensor."""
-        result = getattr(self, name)(*(t if t is None else self.guarded(t) for t in tensors), **attributes)
+        run = self.implementation(OPS[name])
+        result = run(*(t if t is None else self.guarded(t) for t in tensors), **attributes)
         result = tuple(t.clone() for t in result) if isinstance(result, tuple) else result.clone()
         self.release()
         return result

@@ -18,15 +18,32 @@ struct FusedVariant {
   // Bytes of workspace. Grows with n, h and w only, asks no device.
   std::size_t (*workspace)(const Dyn2trtGatedBlock& block);
   // Launches on `stream`. Pointers and sizes have been checked. Returns a Dyn2trtStatus.
+  // Of a gate with a pooled part, gate_offset(block) is computed already.
   int (*run)(const Dyn2trtGatedBlock& block, void* workspace, void* stream);
   // Bytes of shared memory of a block of threads, to be compared with the device's (DeviceLimits::shared_bytes). Null:
   // at most 99 KB, which every device from sm_80 on has.
   int (*shared_bytes)(const Dyn2trtGatedBlock& block) = nullptr;
+  bool in_place = false;  // y may be identity, the same tensor
 };
 
 struct FusedVariants {
   const FusedVariant* list;
   int count;
 };
+
+// A list of each folder; empty where the library is built without it.
+FusedVariants inverted_residual_variants();
+FusedVariants tile_variants();
+FusedVariants row_variants();
+
+// The variants of a block kind, one list after the other; null outside.
+const FusedVariant* fused_variant(int32_t block_kind, int32_t index);
+
+// The pooled part of a gate [n], which a variant adds to its sums: see GateView. A gate that computes its logits is not
+// given any, so the library hands the pooled part down in that place. Null for gates without one.
+inline const float* gate_offset(const Dyn2trtGatedBlock& block) {
+  const bool pooled = block.gate.kind == DYN2TRT_GATE_SQUEEZE || block.gate.kind == DYN2TRT_GATE_LAYER;
+  return pooled ? block.gate.given : nullptr;
+}
 
 }  // namespace dyn2trt

@@ -28,7 +28,7 @@ void outputShapes(Attributes const& attributes, DimsExprs const* inputs, int32_t
   if (nbInputs > static_cast<int32_t>(kX)) {
     c = inputs[kX].d[1], h = inputs[kX].d[2], w = inputs[kX].d[3];
   } else {
-    Dyn2trtGeometry const geometry = attributes.geometry();
+    Dyn2trtGeometry const geometry = geometryOf(attributes);
     c = builder.constant(0);
     h = smallestInput(*mask.d[2], geometry, true, builder);
     w = smallestInput(*mask.d[3], geometry, false, builder);
@@ -44,7 +44,7 @@ void outputShapes(Attributes const& attributes, DimsExprs const* inputs, int32_t
 std::string checkCall(Call const& call) {
   if (call.inputs.size() <= kX) return "";
   Tensor const &mask = call.inputs[kMask], &x = call.inputs[kX];
-  Dyn2trtGeometry const geometry = call.attributes.geometry();
+  Dyn2trtGeometry const geometry = geometryOf(call.attributes);
   int32_t h = 0, w = 0;
   if (dyn2trt_output_grid(&geometry, x.dim(2), x.dim(3), &h, &w) != DYN2TRT_OK) return dyn2trt_last_error();
   if (mask.dim(2) == h && mask.dim(3) == w) return "";
@@ -62,7 +62,7 @@ int enqueue(Call const& call, void*, size_t, void* stream) {
   params.mask_h = mask.dim(2);
   params.mask_w = mask.dim(3);
   params.threshold = call.attributes.threshold;
-  params.geometry = call.attributes.geometry();
+  params.geometry = geometryOf(call.attributes);
   params.set = {static_cast<int32_t*>(call.outputs[kSites].data),
                 static_cast<int32_t*>(slots.data),
                 static_cast<int32_t*>(call.outputs[kCount].data),
@@ -78,21 +78,12 @@ int enqueue(Call const& call, void*, size_t, void* stream) {
 
 }  // namespace
 
-Op maskGather() {
-  Op op{};
-  op.name = "MaskGather";
-  op.attributes = {Attribute::kThreshold, Attribute::kKernelShape, Attribute::kStrides, Attribute::kPads,
-                   Attribute::kDilations};
-  op.inputs = {{"mask", Role::kMask, {"N", "1", "Ho", "Wo"}}, {"x", Role::kDense, {"N", "C", "H", "W"}}};
-  op.required = 1;
-  op.outputs = {{"sites", Role::kIndex, {"P"}},
-                {"slots", Role::kIndex, {"N", "H", "W"}},
-                {"count", Role::kIndex, {"N"}},
-                {"rows", Role::kFlat, {"P", "C"}}};
-  op.checkCall = checkCall;
-  op.outputShapes = outputShapes;
-  op.enqueue = enqueue;
-  return op;
+Hooks maskGather() {
+  Hooks hooks{};
+  hooks.checkCall = checkCall;
+  hooks.outputShapes = outputShapes;
+  hooks.enqueue = enqueue;
+  return hooks;
 }
 
 }  // namespace dyn2trt::tensorrt

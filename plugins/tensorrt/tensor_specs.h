@@ -8,7 +8,7 @@
 namespace dyn2trt::tensorrt {
 
 // The op's inputs for these attributes and this number of them; `nbInputs` beyond the specification are cut off.
-std::vector<TensorSpec> inputSpecs(Op const& op, Attributes const& attributes, size_t nbInputs);
+std::vector<contract::TensorSpec> inputSpecs(Op const& op, Attributes const& attributes, size_t nbInputs);
 
 // What is wrong with the number of inputs, empty when nothing is.
 std::string checkInputCount(Op const& op, size_t nbInputs);
@@ -17,8 +17,12 @@ std::string checkInputCount(Op const& op, size_t nbInputs);
 std::string checkShapes(Op const& op, Call const& call);
 
 // Whether tensor `position` (inputs, then outputs) may have its type and format, given those before it.
-bool supportsFormat(std::vector<TensorSpec> const& specs, int32_t position,
+bool supportsFormat(std::vector<contract::TensorSpec> const& specs, int32_t position,
                     nvinfer1::DynamicPluginTensorDesc const* tensors);
+
+// Sizes of the outputs where their symbols occur among the inputs'.
+void outputShapes(Op const& op, nvinfer1::DimsExprs const* inputs, nvinfer1::DimsExprs* outputs,
+                  nvinfer1::IExprBuilder& builder);
 
 // Type of each output: T, or what its role says.
 nvinfer1::DataType outputType(Op const& op, size_t output, nvinfer1::DataType const* inputTypes, int32_t nbInputs);

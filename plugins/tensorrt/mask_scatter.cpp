@@ -5,11 +5,6 @@ namespace {
 
 enum Input : size_t { kBase, kRows, kSites, kCount };
 
-void outputShapes(Attributes const&, nvinfer1::DimsExprs const* inputs, int32_t, nvinfer1::DimsExprs* outputs,
-                  nvinfer1::IExprBuilder&) {
-  outputs[0] = inputs[kBase];
-}
-
 std::string checkCall(Call const& call) {
   std::vector<int32_t> const& base = call.inputs[kBase].dims;
   int32_t const capacity = base[0] * base[2] * base[3], rows = call.inputs[kRows].dim(0);
@@ -37,20 +32,11 @@ int enqueue(Call const& call, void*, size_t, void* stream) {
 
 }  // namespace
 
-Op maskScatter() {
-  Op op{};
-  op.name = "MaskScatter";
-  op.attributes = {Attribute::kReduction, Attribute::kActivation};
-  op.inputs = {{"base", Role::kDense, {"N", "C", "H", "W"}},
-               {"rows", Role::kFlat, {"P", "C"}},
-               {"sites", Role::kIndex, {"P"}},
-               {"count", Role::kIndex, {"N"}}};
-  op.required = op.inputs.size();
-  op.outputs = {{"y", Role::kDense, {"N", "C", "H", "W"}}};
-  op.checkCall = checkCall;
-  op.outputShapes = outputShapes;
-  op.enqueue = enqueue;
-  return op;
+Hooks maskScatter() {
+  Hooks hooks{};
+  hooks.checkCall = checkCall;
+  hooks.enqueue = enqueue;
+  return hooks;
 }
 
 }  // namespace dyn2trt::tensorrt

@@ -14,11 +14,11 @@ bool isPointwise(Attributes const& a) {
          a.pads[1] == 0 && a.pads[2] == 0 && a.pads[3] == 0;
 }
 
-void adaptInputs(Attributes const& attributes, std::vector<TensorSpec>& inputs) {
+void adaptInputs(Attributes const& attributes, std::vector<contract::TensorSpec>& inputs) {
   if (!isDepthwise(attributes)) return;
-  inputs[kWeight].shape = {"kh", "kw", "C"};
-  inputs[kRows].shape = {"Pi", "C"};
-  inputs[kBias].shape = {"C"};
+  inputs[kWeight] = {"weight", contract::Role::kFlat, 3, {"kh", "kw", "C"}, false};
+  inputs[kRows].shape[1] = "C";
+  inputs[kBias].shape[0] = "C";
 }
 
 void outputShapes(Attributes const&, DimsExprs const* inputs, int32_t nbInputs, DimsExprs* outputs,
@@ -37,7 +37,7 @@ std::string checkRows(char const* what, Tensor const& rows, int32_t n, int32_t h
 
 std::string checkCall(Call const& call) {
   Attributes const& attributes = call.attributes;
-  Dyn2trtGeometry const geometry = attributes.geometry();
+  Dyn2trtGeometry const geometry = geometryOf(attributes);
   int32_t const channels = call.inputs[kRows].dim(1);
   size_t const kernelAxis = isDepthwise(attributes) ? 0 : 1;
   Tensor const& weight = call.inputs[kWeight];
@@ -67,7 +67,7 @@ int enqueue(Call const& call, void*, size_t, void* stream) {
   params.c_in = rows.dim(1);
   params.c_out = call.inputs[kBias].dim(0);
   params.group = isDepthwise(call.attributes) ? params.c_in : 1;
-  params.geometry = call.attributes.geometry();
+  params.geometry = geometryOf(call.attributes);
   params.rows = rows.data;
   params.weight = call.in(kWeight);
   params.bias = call.in(kBias);
@@ -92,21 +92,13 @@ int enqueue(Call const& call, void*, size_t, void* stream) {
 
 }  // namespace
 
-Op sparseConv() {
-  Op op{};
-  op.name = "SparseConv";
-  op.attributes = {Attribute::kKernelShape, Attribute::kStrides, Attribute::kPads,
-                   Attribute::kDilations,   Attribute::kGroup,   Attribute::kActivation};
-  op.inputs = {{"rows", Role::kFlat, {"Pi", "Cin"}}, {"weight", Role::kFlat, {"Cout", "kh", "kw", "Cin"}},
-               {"bias", Role::kFlat, {"Cout"}},      {"slots", Role::kIndex, {"N", "H", "W"}},
-               {"sites", Role::kIndex, {"Po"}},      {"count", Role::kIndex, {"N"}}};
-  op.required = 3;
-  op.outputs = {{"rows_out", Role::kFlat, {"Po", "Cout"}}};
-  op.adaptInputs = adaptInputs;
-  op.checkCall = checkCall;
-  op.outputShapes = outputShapes;
-  op.enqueue = enqueue;
-  return op;
+Hooks sparseConv() {
+  Hooks hooks{};
+  hooks.adaptInputs = adaptInputs;
+  hooks.checkCall = checkCall;
+  hooks.outputShapes = outputShapes;
+  hooks.enqueue = enqueue;
+  return hooks;
 }
 
 }  // namespace dyn2trt::tensorrt
