@@ -26,6 +26,25 @@ struct FusedVariant {
   bool in_place = false;  // y may be identity, the same tensor
 };
 
+// What of a device decides whether a variant runs on it.
+struct DeviceOfVariants {
+  int32_t architecture;  // compute capability as major * 10 + minor: 90 for sm_90
+  int32_t shared_bytes;  // that a block of threads may ask for
+};
+
+// What sm_90a compiles to runs on compute capability 9.0 and on nothing later.
+inline bool runs_on(const FusedVariant& variant, const DeviceOfVariants& device) {
+  return variant.min_architecture == 90 ? device.architecture == 90 : device.architecture >= variant.min_architecture;
+}
+
+// Whether a variant computes the block on this device.
+inline bool can_run(const FusedVariant& variant, const Dyn2trtGatedBlock& block, const DeviceOfVariants& device) {
+  constexpr int32_t kEverywhere = 99 * 1024;
+  if (!runs_on(variant, device) || !variant.takes(block)) return false;
+  const int32_t wanted = variant.shared_bytes != nullptr ? variant.shared_bytes(block) : kEverywhere;
+  return wanted <= device.shared_bytes;
+}
+
 struct FusedVariants {
   const FusedVariant* list;
   int count;
