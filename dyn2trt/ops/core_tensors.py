@@ -13,11 +13,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dyn2trt.contract import ACTIVATIONS, BLOCKS, FLOATS, GATES, REDUCTIONS, OpSchema
+from dyn2trt.contract import ACTIVATIONS, BLOCKS, COMPOSITES, FLOATS, GATES, REDUCTIONS, OpSchema
 from dyn2trt.ops import core_library as core
 from dyn2trt.ops.geometry import Geometry
 from dyn2trt.ops.memory_format import output_format
 
+_COMPOSITES = {schema.torch_name: schema for schema in COMPOSITES}
 _DTYPES = {getattr(torch, name): code for code, name in enumerate(FLOATS)}
 
 
@@ -160,6 +161,12 @@ class CoreOps:
     def implementation(self, schema: OpSchema) -> Callable[..., Any]:
         """Any op, called as the torch op is."""
         return partial(self.gated_block, schema) if schema.is_composite else getattr(self, schema.torch_name)
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        """The composites by their torch names, as in ``torch.ops.dyn2trt``."""
+        if name not in _COMPOSITES:
+            raise AttributeError(f"{type(self).__name__} has no op {name}")
+        return partial(self.gated_block, _COMPOSITES[name])
 
     def gated_block(self, schema: OpSchema, *tensors: Tensor, **attributes: Any) -> Tensor | tuple[Tensor, Tensor]:
         """The composite ``schema``: y, and the logits of a gate that the op owns."""

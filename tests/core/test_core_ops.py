@@ -7,15 +7,14 @@ from typing import Any
 
 import pytest
 import torch
-from core_cases import DTYPES, LAYOUTS, MASKS, assert_close, dense, mask, parameters
-from core_guarded import OPS, GuardedOps
+from core_cases import DTYPES, LAYOUTS, MASKS, assert_close, dense, mask, parameters, reference_of
+from core_guarded import GuardedOps
 from torch import Tensor
 
 from dyn2trt.errors import Dyn2trtError
 from dyn2trt.ops import reference
 from dyn2trt.ops.core_library import ALLOW_TF32, GENERIC_ONLY, tile
 from dyn2trt.ops.geometry import POINTWISE, Geometry, same3x3
-from dyn2trt.ops.reference_blocks import implementation
 
 FLAGS = (0, GENERIC_ONLY)
 seeds = itertools.count()
@@ -148,7 +147,7 @@ def composite(
 ) -> None:
     """Run a composite and hold it to the reference."""
     y = GuardedOps(path, flags=flags, seed=next(seeds)).call(name, x, logits, *identity, *weights, **attributes)
-    run = implementation(OPS[name])
+    run = reference_of(name)
     wide = [t.double() for t in (*identity, *weights)]
     expected = run(x.double(), logits, *wide, **attributes)
     assert_close(y, expected, run(x, logits, *identity, *weights, **attributes))

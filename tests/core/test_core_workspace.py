@@ -9,12 +9,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from core_cases import assert_close, dense, mask, parameters
-from core_guarded import OPS, GuardedOps
+from core_cases import assert_close, dense, mask, parameters, reference_of
+from core_guarded import GuardedOps
 
 from dyn2trt.contract import BLOCKS, GATES, BlockKind, GateKind
 from dyn2trt.ops import core_library as core
-from dyn2trt.ops.reference_blocks import implementation
 
 # Multiprocessors and bytes of shared memory of a block: the emulator's own small device, T4, A100, H200.
 DEVICES = ((3, 227 * 1024), (40, 64 * 1024), (108, 163 * 1024), (132, 227 * 1024))
@@ -75,6 +74,6 @@ def test_results_on_devices_of_every_size(core_path, set_device, device):
         logits = mask("some", n, h, w, generator)
         weights = parameters([(c, 3, 3, c), (c, 3, 3, c)], [9 * c, 9 * c], torch.float16, generator)
         given = (x, logits, identity, *weights)
-        run = implementation(OPS["gated_basic_block"])
+        run = reference_of("gated_basic_block")
         wide = run(*(t if i == 1 else t.double() for i, t in enumerate(given)))
         assert_close(ops.call("gated_basic_block", *given), wide, run(*given))

@@ -11,11 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dyn2trt.contract import SCHEMAS
 from dyn2trt.ops.core_library import CoreLibrary
 from dyn2trt.ops.core_tensors import CoreOps
-
-OPS = {schema.torch_name: schema for schema in SCHEMAS.values()}
 
 
 class GuardedOps(CoreOps):
@@ -46,8 +43,7 @@ class GuardedOps(CoreOps):
 
     def call(self, name: str, *tensors: Tensor | None, **attributes: Any) -> Any:
         """Run an op on guarded copies; clones of its results. Fails when something was written around a tensor."""
-        run = self.implementation(OPS[name])
-        result = run(*(t if t is None else self.guarded(t) for t in tensors), **attributes)
+        result = getattr(self, name)(*(t if t is None else self.guarded(t) for t in tensors), **attributes)
         result = tuple(t.clone() for t in result) if isinstance(result, tuple) else result.clone()
         self.release()
         return result

@@ -1,4 +1,4 @@
-/* The C ABI of dyn2trt's CUDA core: the ops of dyn2trt/contract.py as plain functions.
+/* The C ABI of dyn2trt's CUDA core: the ops of dyn2trt/contract as plain functions.
  *
  * Neither TensorRT nor torch is known here. The TensorRT plugins, the torch binding and the tests are thin callers.
  *
@@ -42,7 +42,7 @@ typedef enum Dyn2trtStatus {
   DYN2TRT_LAUNCH_FAILED = 4        /* CUDA (or the CPU emulator) refused the launch */
 } Dyn2trtStatus;
 
-/* Orders follow FLOATS, ACTIVATIONS and REDUCTIONS of dyn2trt/contract.py. */
+/* Orders follow FLOATS, ACTIVATIONS and REDUCTIONS of dyn2trt/contract. */
 typedef enum Dyn2trtDtype { DYN2TRT_FLOAT32 = 0, DYN2TRT_FLOAT16 = 1, DYN2TRT_BFLOAT16 = 2 } Dyn2trtDtype;
 
 typedef enum Dyn2trtActivation {
