@@ -29,4 +29,11 @@ struct FusedVariants {
   int count;
 };
 
+// The pooled part of a gate [n], which a variant adds to its sums: see GateView. A gate that computes its logits is not
+// given any, so the library hands the pooled part down in that place. Null for gates without one.
+inline const float* gate_offset(const Dyn2trtGatedBlock& block) {
+  const bool pooled = block.gate.kind == DYN2TRT_GATE_SQUEEZE || block.gate.kind == DYN2TRT_GATE_LAYER;
+  return pooled ? block.gate.given : nullptr;
+}
+
 }  // namespace dyn2trt
