@@ -29,6 +29,7 @@ DYN2TRT_DEVICE void cluster_barrier(DYN2TRT_PLACE_PARAMETERS) {
 #if DYN2TRT_ON_HOST
   emulator::cluster_barrier({"barrier.cluster", file, line});
 #elif DYN2TRT_ARCH >= 900
+  __syncwarp();  // .aligned: a warp comes as one
   asm volatile(
       "barrier.cluster.arrive.release.aligned;\n"
       "barrier.cluster.wait.acquire.aligned;\n" ::
