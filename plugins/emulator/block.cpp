@@ -20,6 +20,7 @@
 #include "emulator/cuda_on_cpu.h"
 #include "emulator/guarded_memory.h"
 #include "emulator/mutation.h"
+#include "emulator/proxy.h"
 
 uint3 threadIdx;
 uint3 blockIdx;
@@ -31,10 +32,8 @@ namespace {
 
 constexpr std::size_t kStackBytes = 64 * 1024;
 constexpr std::size_t kSignalStackBytes = 64 * 1024;
-// As fp16, bf16 and fp32 a NaN, as an index far out of any range.
-constexpr uint16_t kPoison = 0x7fff;
 
-enum class State : uint8_t { kRunnable, kAtBlockBarrier, kAtClusterBarrier, kInWarpMeeting, kDone };
+enum class State : uint8_t { kRunnable, kAtBlockBarrier, kAtClusterBarrier, kInWarpMeeting, kAsleep, kDone };
 
 struct PendingCopy {
   void* to;
@@ -42,6 +41,7 @@ struct PendingCopy {
   int bytes;
   bool valid;
   int group;
+  uint64_t number;  // of the thread's copies, in order
 };
 
 struct Fibre {
@@ -50,9 +50,11 @@ struct Fibre {
   int rank = 0;    // of its block in the cluster
   State state = State::kDone;
   Place place{};
+  const void* sleeps_on = nullptr;
   unsigned char* stack = nullptr;
   std::vector<PendingCopy> copies;
   int groups_committed = 0;
+  uint64_t copies_started = 0;
   bool dependencies_met = false;
 };
 
@@ -82,6 +84,9 @@ struct Random {
   unsigned below(unsigned bound) { return static_cast<unsigned>(((next() >> 32) * bound) >> 32); }
 };
 
+// When deferred actions happen. A block draws one.
+enum class Delay : unsigned { kShort, kLong, kUntilNothingElseRuns, kCount };
+
 // What order the runnable threads are taken in. A block draws one: each hides other mistakes.
 enum class Order : unsigned { kRandom, kRandomToo, kNewestFirst, kOldestFirst, kCount };
 
@@ -93,6 +98,10 @@ struct Scheduler {
   std::size_t oldest = 0;                      // kOldestFirst: where in `runnable` to go on
   std::vector<std::vector<Meeting>> meetings;  // of each warp
   Order order = Order::kRandom;
+  Delay delay = Delay::kShort;
+  std::vector<std::function<void()>> deferred;
+  uint64_t clusters_begun = 0;
+  bool locked = false;  // guarded memory, until a wait for the launch ahead
   Context caller;
   int current = -1;  // fibre
   int threads = 0;   // of a block
@@ -206,12 +215,34 @@ void report_deadlock(Scheduler& s) {
   }
 }
 
+bool any_left(const Scheduler& s) {
+  return std::any_of(s.blocks.begin(), s.blocks.end(), [&](const Block& b) { return b.done < s.threads; });
+}
+
+// One deferred action, any of them.
+void act(Scheduler& s) {
+  const std::size_t at = s.random.below(static_cast<unsigned>(s.deferred.size()));
+  std::swap(s.deferred[at], s.deferred.back());
+  const std::function<void()> action = std::move(s.deferred.back());
+  s.deferred.pop_back();
+  action();
+}
+
+void act_at_times(Scheduler& s) {
+  constexpr unsigned kOneIn[] = {2, 64};  // of the short delay and the long one
+  if (s.locked) return;
+  if (!s.deferred.empty() && s.delay < Delay::kUntilNothingElseRuns &&
+      s.random.below(kOneIn[static_cast<unsigned>(s.delay)]) == 0) {
+    act(s);
+  }
+  while (s.runnable.empty() && !s.deferred.empty() && any_left(s)) act(s);
+}
+
 // Leaves the running fibre for another one, or for the caller when the block is over or stuck.
 void yield(Scheduler& s, Context& from) {
+  act_at_times(s);
   if (s.runnable.empty()) {
-    if (std::any_of(s.blocks.begin(), s.blocks.end(), [&](const Block& b) { return b.done < s.threads; })) {
-      report_deadlock(s);
-    }
+    if (any_left(s)) report_deadlock(s);
     switch_context(from, s.caller);
     return;
   }
@@ -246,18 +277,28 @@ void block_here(State state, Place place) {
   yield(s, self.context);
 }
 
-void land(Fibre& fibre, int groups_left) {
+template <class IsDue>
+void land(Scheduler& s, int fibre_number, IsDue is_due) {
+  Fibre& fibre = s.fibres[fibre_number];
   std::size_t kept = 0;
   for (const PendingCopy& copy : fibre.copies) {
-    if (copy.group >= fibre.groups_committed - groups_left) {
+    if (!is_due(copy)) {
       fibre.copies[kept++] = copy;
-    } else if (copy.valid) {
+      continue;
+    }
+    if (copy.valid) {
       std::memcpy(copy.to, copy.from, static_cast<std::size_t>(copy.bytes));
     } else {
       std::memset(copy.to, 0, static_cast<std::size_t>(copy.bytes));
     }
+    generic_write(fibre_number, copy.to);
   }
   fibre.copies.resize(kept);
+}
+
+void set_locked(Scheduler& s, bool locked) {
+  s.locked = locked;
+  lock_guarded_buffers(locked);
 }
 
 void on_fault(int signal, siginfo_t* info, void*) {
@@ -327,6 +368,9 @@ void run_cluster(Scheduler& s, uint64_t first_block) {
   s.oldest = 0;
   for (auto& warp : s.meetings) warp.clear();
   s.order = static_cast<Order>(s.random.below(static_cast<unsigned>(Order::kCount)));
+  s.delay = static_cast<Delay>(s.random.below(static_cast<unsigned>(Delay::kCount)));
+  s.deferred.clear();
+  ++s.clusters_begun;
   for (Block& block : s.blocks) {
     block.done = block.at_barrier = 0;
     poison(block, s.shared_bytes);
@@ -338,12 +382,18 @@ void run_cluster(Scheduler& s, uint64_t first_block) {
     fibre.rank = i / s.threads;
     fibre.copies.clear();
     fibre.groups_committed = 0;
+    fibre.copies_started = 0;
     fibre.dependencies_met = !s.traits.overlaps;
   }
   set_indices(first_block, 0);
-  if (s.traits.overlaps) lock_guarded_buffers(true);
+  if (s.traits.overlaps) set_locked(s, true);
   release(s, 0, s.fibres_in_use);
   yield(s, s.caller);
+  if (!s.failed && !s.deferred.empty()) {
+    s.failed = true;
+    std::snprintf(s.message, sizeof s.message, "%s, block (%u, %u, %u) ends with copies or arrivals under way",
+                  s.kernel, blockIdx.x, blockIdx.y, blockIdx.z);
+  }
 }
 
 // In a shuffled order: no block may count on another having run.
@@ -405,7 +455,8 @@ const char* run_grid(const char* kernel, KernelEntry entry, dim3 grid, int threa
   std::vector<std::unique_ptr<GuardedBuffer>> shared;
   s.blocks.assign(static_cast<std::size_t>(traits.cluster), {});
   for (Block& block : s.blocks) {
-    shared.push_back(std::make_unique<GuardedBuffer>(shared_bytes, 128));
+    // Swizzled operands lie at multiples of 1024; a struct that has them is a multiple too, and ends at the guard.
+    shared.push_back(std::make_unique<GuardedBuffer>(shared_bytes, shared_bytes % 1024 == 0 ? 1024 : 128));
     block.shared = shared.back().get();
   }
 
@@ -419,7 +470,7 @@ const char* run_grid(const char* kernel, KernelEntry entry, dim3 grid, int threa
   }
   s.running = 0;
   s.current = -1;
-  if (traits.overlaps) lock_guarded_buffers(false);
+  if (s.locked) set_locked(s, false);
   return s.failed ? s.message : nullptr;
 }
 
@@ -473,9 +524,44 @@ void* cluster_peer(const void* shared, int rank) {
 void dependencies_wait(Place place) {
   if (taken_out(place)) return;
   Scheduler& s = scheduler();
-  if (s.traits.overlaps) lock_guarded_buffers(false);
+  if (s.locked) set_locked(s, false);
   s.fibres[s.current].dependencies_met = true;
 }
+
+void read_ahead(const std::function<void()>& read) {
+  Scheduler& s = scheduler();
+  const bool locked = s.locked;
+  if (locked) set_locked(s, false);
+  read();
+  if (locked) set_locked(s, true);
+}
+
+void sleep_on(const void* object, Place place) {
+  Scheduler& s = scheduler();
+  s.fibres[s.current].sleeps_on = object;
+  block_here(State::kAsleep, place);
+}
+
+void wake(const void* object) {
+  Scheduler& s = scheduler();
+  for (int i = 0; i < s.fibres_in_use; ++i) {
+    if (s.fibres[i].state == State::kAsleep && s.fibres[i].sleeps_on == object) set_runnable(s, i);
+  }
+}
+
+void defer(std::function<void()> action) { scheduler().deferred.push_back(std::move(action)); }
+
+int running_thread() { return scheduler().current; }
+
+int running_threads() { return scheduler().fibres_in_use; }
+
+SharedMemory shared_memory() {
+  const Scheduler& s = scheduler();
+  const Block& block = s.blocks[static_cast<std::size_t>(s.fibres[s.current].rank)];
+  return {static_cast<unsigned char*>(block.shared->data()), s.shared_bytes};
+}
+
+uint64_t clusters_begun() { return scheduler().clusters_begun; }
 
 void warp_meeting(unsigned mask, Place place, const void* in, void* out, void (*combine)(Lanes& lanes)) {
   Scheduler& s = scheduler();
@@ -539,7 +625,7 @@ void cp_async(void* shared, const void* global, int bytes, bool valid) {
   Fibre& self = s.fibres[s.current];
   if (!self.dependencies_met) kernel_error("cp.async before the wait for the launch ahead");
   for (int i = 0; i < bytes; i += 2) std::memcpy(static_cast<unsigned char*>(shared) + i, &kPoison, 2);
-  self.copies.push_back({shared, global, bytes, valid, self.groups_committed});
+  self.copies.push_back({shared, global, bytes, valid, self.groups_committed, self.copies_started++});
 }
 
 void cp_async_commit() {
@@ -550,7 +636,18 @@ void cp_async_commit() {
 void cp_async_wait(int pending, Place place) {
   if (taken_out(place)) return;
   Scheduler& s = scheduler();
-  land(s.fibres[s.current], pending);
+  const int due = s.fibres[s.current].groups_committed - pending;
+  land(s, s.current, [due](const PendingCopy& copy) { return copy.group < due; });
+}
+
+void cp_async_then(std::function<void()> arrive) {
+  Scheduler& s = scheduler();
+  const int fibre = s.current;
+  const uint64_t due = s.fibres[fibre].copies_started;
+  defer([&s, fibre, due, arrive = std::move(arrive)] {
+    land(s, fibre, [due](const PendingCopy& copy) { return copy.number < due; });
+    arrive();
+  });
 }
 
 const char* launched() {

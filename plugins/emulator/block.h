@@ -3,10 +3,14 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 
 struct dim3;
 
 namespace dyn2trt::emulator {
+
+// What memory holds before it is written: as fp16, bf16 and fp32 a NaN, as an index far out of any range.
+inline constexpr uint16_t kPoison = 0x7fff;
 
 // Where in a kernel a thread stands, for messages and to tell barriers apart.
 struct Place {
@@ -50,6 +54,30 @@ void* cluster_peer(const void* shared, int rank);
 
 // griddepcontrol.wait: until a kernel that overlaps the launch ahead of it comes here, guarded memory is locked.
 void dependencies_wait(Place place);
+// Calls `read` with guarded memory unlocked, for what the launch ahead is known not to write.
+void read_ahead(const std::function<void()>& read);
+
+// Suspends the running thread until another thread, or a deferred action, wakes those that sleep on `object`.
+void sleep_on(const void* object, Place place);
+void wake(const void* object);
+
+// What the hardware does beside the threads (a bulk copy, an arrival after copies): happens at some later time, at
+// the latest when no thread can go on, and not while guarded memory is locked. A block that ends before is an error.
+void defer(std::function<void()> action);
+
+// The running thread's number among those of its cluster, and their number.
+int running_thread();
+int running_threads();
+
+// Shared memory of the running thread's block.
+struct SharedMemory {
+  unsigned char* data;
+  std::size_t bytes;
+};
+SharedMemory shared_memory();
+
+// Clusters begun so far: what was noted of a block is stale when another has begun.
+uint64_t clusters_begun();
 
 // Ends the launch with a message about the running thread. Does not return.
 [[noreturn]] [[gnu::format(printf, 1, 2)]] void kernel_error(const char* format, ...);
@@ -58,6 +86,8 @@ void dependencies_wait(Place place);
 void cp_async(void* shared, const void* global, int bytes, bool valid);
 void cp_async_commit();
 void cp_async_wait(int pending, Place place);
+// Calls `arrive` some time after all copies that the running thread has started so far.
+void cp_async_then(std::function<void()> arrive);
 
 // Seeds the order of blocks and threads.
 void set_seed(uint64_t seed);

@@ -81,7 +81,7 @@ inline int device_limits(DeviceLimits& limits) {
 template <class Kernel>
 __global__ void __launch_bounds__(Kernel::kThreads, Kernel::kMinBlocks)
     kernel_entry(const __grid_constant__ typename Kernel::Params params) {
-  extern __shared__ __align__(128) unsigned char shared_bytes[];
+  extern __shared__ __align__(1024) unsigned char shared_bytes[];
   Kernel::run(params, *reinterpret_cast<typename Kernel::Shared*>(shared_bytes));
 }
 
