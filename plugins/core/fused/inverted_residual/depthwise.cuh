@@ -1,7 +1,8 @@
-// The 3x3 depthwise convolution of a chunk, a quad (2x2 sites) and four channels a thread: sixteen loads for four sites.
+// The 3x3 depthwise convolution of a chunk, a quad (2x2 sites) and four channels a thread: sixteen loads for four
+// sites.
 //
-// Sums are pairs of elements, rounded tap by tap: a quarter more error than with fp32 sums, and a seventh less time for the
-// whole block (prototype on an H200, 2026-11-28).
+// Sums are pairs of elements, rounded tap by tap: a quarter more error than with fp32 sums, and a seventh less time for
+// the whole block (prototype on an H200, 2026-11-28).
 #pragma once
 
 #include "device/ptx/opaque.cuh"

@@ -18,7 +18,8 @@ constexpr int widest(Widths<kWidths...>) {
 
 // Channels-last, and every pixel at a multiple of 16 bytes. Room between pixels, lines or images is no matter.
 bool has_aligned_pixels(const Dyn2trtDense& t) {
-  return t.layout == DYN2TRT_NHWC && t.stride_c == 1 && t.stride_w % 8 == 0 && t.stride_h % 8 == 0 && t.stride_n % 8 == 0;
+  return t.layout == DYN2TRT_NHWC && t.stride_c == 1 && t.stride_w % 8 == 0 && t.stride_h % 8 == 0 &&
+         t.stride_n % 8 == 0;
 }
 
 template <class Form>
@@ -97,6 +98,7 @@ constexpr FusedVariant kVariants[] = {
     variant<Tile4x8>("tile 4x8 mma", 80),
 #if DYN2TRT_HAS_SM90A
     variant<Tile8x8Cluster>("tile 8x8 cluster", 90),
+    variant<Tile16x16Wgmma>("tile 16x16 wgmma", 90),
 #endif
 };
 
