@@ -262,6 +262,7 @@ void fibre_main() {
   Scheduler& s = scheduler();
   s.entry(s.params, s.blocks[static_cast<std::size_t>(s.fibres[s.current].rank)].shared->data());
   Fibre& self = s.fibres[s.current];
+  if (!self.dependencies_met) kernel_error("ends without a wait for the launch ahead");
   self.state = State::kDone;
   Block& block = s.blocks[static_cast<std::size_t>(self.rank)];
   if (++block.done == s.threads && s.traits.cluster > 1) poison(block, s.shared_bytes);  // peers may read no more
@@ -298,7 +299,7 @@ void land(Scheduler& s, int fibre_number, IsDue is_due) {
 
 void set_locked(Scheduler& s, bool locked) {
   s.locked = locked;
-  lock_guarded_buffers(locked);
+  lock_guarded_buffers(locked, locked && s.traits.follows);
 }
 
 void on_fault(int signal, siginfo_t* info, void*) {
@@ -623,7 +624,9 @@ void cp_async(void* shared, const void* global, int bytes, bool valid) {
   }
   Scheduler& s = scheduler();
   Fibre& self = s.fibres[s.current];
-  if (!self.dependencies_met) kernel_error("cp.async before the wait for the launch ahead");
+  if (!self.dependencies_met && valid && (!s.traits.follows || in_workspace(global))) {
+    kernel_error("cp.async before the wait for the launch ahead");
+  }
   for (int i = 0; i < bytes; i += 2) std::memcpy(static_cast<unsigned char*>(shared) + i, &kPoison, 2);
   self.copies.push_back({shared, global, bytes, valid, self.groups_committed, self.copies_started++});
 }

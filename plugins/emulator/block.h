@@ -25,6 +25,7 @@ using KernelEntry = void (*)(const void* params, void* shared);
 struct LaunchTraits {
   int cluster = 1;        // blocks along x that run together and see each other's shared memory
   bool overlaps = false;  // may begin before the launch ahead of it has ended: see dependencies_wait()
+  bool follows = false;   // only the workspace has to be waited for
 };
 
 // Runs `entry` for every thread of every block. Returns null, or what went wrong: a barrier that not all threads
@@ -52,7 +53,9 @@ int cluster_rank();
 // threads have all ended.
 void* cluster_peer(const void* shared, int rank);
 
-// griddepcontrol.wait: until a kernel that overlaps the launch ahead of it comes here, guarded memory is locked.
+// griddepcontrol.wait: until a kernel that overlaps the launch ahead of it comes here, guarded memory is locked (the
+// part of it that is marked as workspace where the kernel follows). Every thread owes it before it ends: else the
+// launch behind could begin while the one ahead still runs.
 void dependencies_wait(Place place);
 // Calls `read` with guarded memory unlocked, for what the launch ahead is known not to write.
 void read_ahead(const std::function<void()>& read);

@@ -26,6 +26,8 @@ DYN2TRT_API int dyn2trt_emulator_inverted_residual_takes(const Dyn2trtGatedBlock
 DYN2TRT_API int dyn2trt_emulator_inverted_residual(const Dyn2trtGatedBlock* block, int index, const float* offset) {
   const dyn2trt::FusedVariant& variant = dyn2trt::inverted_residual_variants().list[index];
   if (!variant.takes(*block)) return dyn2trt::fail(DYN2TRT_UNSUPPORTED, "%s does not take this block", variant.name);
-  return dyn2trt::inverted_residual::run_variant(index, *block, offset, nullptr);
+  Dyn2trtGatedBlock given = *block;
+  if (offset != nullptr) given.gate.given = offset;  // see gate_offset()
+  return variant.run(given, nullptr, nullptr);
 }
 }

@@ -32,9 +32,7 @@ def build_library(name: str = "libdyn2trt_core_emulated.so", sources: tuple[Path
     """Compile ``sources`` (the whole core library when None) with the emulator, and return the shared library."""
     emulator = sorted((PLUGINS / "emulator").glob("*.cpp"))
     if sources is None:
-        folders = ("api", "gemm", "fused/*")
-        core = sorted(p for folder in folders for p in (PLUGINS / "core").glob(f"{folder}/*.c[up]*"))
-        sources = tuple(p for p in core if p.suffix in (".cu", ".cpp"))
+        sources = tuple(p for p in sorted((PLUGINS / "core").rglob("*.c[up]*")) if p.suffix in (".cu", ".cpp"))
     else:
         emulator = [p for p in emulator if not p.name.endswith("_entry.cpp")]
         sources = (*sources, PLUGINS / "core" / "api" / "status.cpp")

@@ -24,6 +24,8 @@ constexpr std::size_t kSharedBytes = std::is_empty_v<typename Kernel::Shared> ? 
 // Optional members of a kernel struct.
 //   kCluster   blocks along x that run together and see each other's shared memory (sm_90 on); grid.x is a multiple
 //   kOverlaps  may begin before the launch ahead of it has ended (device/ptx/pdl.cuh)
+//   kFollows   overlaps a launch of the same op, which has waited itself and writes to the workspace alone: before its
+//              own wait it may use all global memory but the workspace
 template <class Kernel, class = void>
 constexpr int kClusterOf = 1;
 template <class Kernel>
@@ -34,6 +36,11 @@ constexpr bool kOverlapsOf = false;
 template <class Kernel>
 constexpr bool kOverlapsOf<Kernel, std::void_t<decltype(Kernel::kOverlaps)>> = Kernel::kOverlaps;
 
+template <class Kernel, class = void>
+constexpr bool kFollowsOf = false;
+template <class Kernel>
+constexpr bool kFollowsOf<Kernel, std::void_t<decltype(Kernel::kFollows)>> = Kernel::kFollows;
+
 #if DYN2TRT_ON_HOST
 
 template <class Kernel>
@@ -42,8 +49,9 @@ int launch(Grid grid, const typename Kernel::Params& params, void* /*stream*/) {
   const emulator::KernelEntry entry = [](const void* p, void* shared) {
     Kernel::run(*static_cast<const typename Kernel::Params*>(p), *static_cast<typename Kernel::Shared*>(shared));
   };
-  const char* error = emulator::run_grid(Kernel::kName, entry, dim3{grid.x, grid.y, grid.z}, Kernel::kThreads,
-                                         kSharedBytes<Kernel>, &params, {kClusterOf<Kernel>, kOverlapsOf<Kernel>});
+  const char* error =
+      emulator::run_grid(Kernel::kName, entry, dim3{grid.x, grid.y, grid.z}, Kernel::kThreads, kSharedBytes<Kernel>,
+                         &params, {kClusterOf<Kernel>, kOverlapsOf<Kernel>, kFollowsOf<Kernel>});
   return error == nullptr ? DYN2TRT_OK : fail(DYN2TRT_LAUNCH_FAILED, "%s", error);
 }
 

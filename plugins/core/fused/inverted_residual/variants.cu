@@ -67,29 +67,18 @@ int check_alignment(const Dyn2trtGatedBlock& b) {
 }
 
 template <class Form>
-int run(const Dyn2trtGatedBlock& b, const float* offset, void* stream) {
+int run(const Dyn2trtGatedBlock& b, void* /*workspace*/, void* stream) {
   if (b.x.n == 0 || b.x.h == 0 || b.x.w == 0) return DYN2TRT_OK;
   DYN2TRT_TRY(check_alignment(b));
-  return b.dtype == DYN2TRT_FLOAT16 ? launch_form<Form, half_t>(b, offset, stream)
-                                    : launch_form<Form, bfloat16_t>(b, offset, stream);
+  return b.dtype == DYN2TRT_FLOAT16 ? launch_form<Form, half_t>(b, gate_offset(b), stream)
+                                    : launch_form<Form, bfloat16_t>(b, gate_offset(b), stream);
 }
 
-bool has_pooled_part(const Dyn2trtGate& gate) {
-  return gate.kind == DYN2TRT_GATE_SQUEEZE || gate.kind == DYN2TRT_GATE_LAYER;
-}
-
-std::size_t workspace(const Dyn2trtGatedBlock& b) {
-  return has_pooled_part(b.gate) ? static_cast<std::size_t>(b.x.n) * sizeof(float) : 0;
-}
-
-template <class Form>
-int run_with_workspace(const Dyn2trtGatedBlock& b, void* workspace, void* stream) {
-  return run<Form>(b, static_cast<const float*>(workspace), stream);
-}
+std::size_t no_workspace(const Dyn2trtGatedBlock&) { return 0; }
 
 template <class Form>
 constexpr FusedVariant variant(const char* name, int min_architecture) {
-  return {name, min_architecture, takes<Form>, workspace, run_with_workspace<Form>, shared_bytes<Form>};
+  return {name, min_architecture, takes<Form>, no_workspace, run<Form>, shared_bytes<Form>};
 }
 
 constexpr FusedVariant kVariants[] = {
@@ -103,11 +92,6 @@ constexpr FusedVariant kVariants[] = {
 };
 
 }  // namespace
-
-int run_variant(int index, const Dyn2trtGatedBlock& block, const float* offset, void* stream) {
-  // `run` only reads its workspace.
-  return kVariants[index].run(block, const_cast<float*>(offset), stream);
-}
 
 }  // namespace inverted_residual
 
