@@ -16,7 +16,7 @@ from fused_block import GATES, check_sizes
 from inverted_residual_case import Case, check, run, takes, tensors
 from mutations import places, taken_out
 
-VARIANTS = ("tile 8x8 mma", "tile 8x16 mma", "tile 4x8 mma", "tile 8x8 cluster")
+VARIANTS = ("tile 8x8 mma", "tile 8x16 mma", "tile 4x8 mma", "tile 8x8 cluster", "tile 16x16 wgmma")
 ACTIVATIONS = ("none", "relu", "relu6", "hard_swish")
 FP16, BF16 = torch.float16, torch.bfloat16
 
@@ -170,7 +170,7 @@ def test_pointers_that_are_not_aligned(library):
         run(library, Case(), shift=2)
 
 
-MUTATED = ("tile 8x8 mma", "tile 8x8 cluster")  # the others differ from the first in numbers only
+MUTATED = ("tile 8x8 mma", "tile 8x8 cluster", "tile 16x16 wgmma")  # the others differ from the first in numbers only
 
 
 @pytest.mark.parametrize("name", MUTATED)

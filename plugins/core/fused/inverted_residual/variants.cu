@@ -87,6 +87,7 @@ constexpr FusedVariant kVariants[] = {
     variant<Tile4x8>("tile 4x8 mma", 80),
 #if DYN2TRT_HAS_SM90A
     variant<Tile8x8Cluster>("tile 8x8 cluster", 90),
+    variant<Tile16x16Wgmma>("tile 16x16 wgmma", 90),
 #endif
 };
 
