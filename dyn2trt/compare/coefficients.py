@@ -7,26 +7,12 @@ before it computed: the first that differs is where to look.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from dyn2trt.compare.result import CoefficientResult
 from dyn2trt.export.metadata import KernelPredictor
-
-
-@dataclass(frozen=True)
-class CoefficientResult:
-    """One predictor over all images."""
-
-    predictor: str
-    size: int
-    """Coefficients of an image."""
-    max_abs: float
-    """Largest difference over all images; NaN where either run gave one."""
-    tolerance: float
-    worst_image: int
-    passed: bool
 
 
 def largest_differences(

@@ -24,11 +24,11 @@ from dyn2trt.compare.backends import (
     TorchBackend,
 )
 from dyn2trt.compare.bisect import bisect, first_decision
-from dyn2trt.compare.coefficients import CoefficientResult, judge_coefficients
+from dyn2trt.compare.coefficients import judge_coefficients
 from dyn2trt.compare.gates import compare_all_gates
 from dyn2trt.compare.metrics import NormCompareFunc
 from dyn2trt.compare.reference import reference_network
-from dyn2trt.compare.result import BackendResult, Cause, Comparison
+from dyn2trt.compare.result import BackendResult, Cause, CoefficientResult, Comparison
 from dyn2trt.compare.runs import Iterations
 from dyn2trt.compare.tolerances import Tolerances
 from dyn2trt.compare.verdict import Allowed, causes, judge_forced_gates, judge_free_gates, judge_outputs

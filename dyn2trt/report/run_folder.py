@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from dyn2trt.activity.archive import Decisions, read_activity
 from dyn2trt.bench.record import NotRun, Record, read_record
+from dyn2trt.compare.result import Comparison, read_comparison
 from dyn2trt.errors import Dyn2trtError
 from dyn2trt.export.metadata import ExportMetadata, parse_metadata, read_metadata
-
-COMPARISON_FORMAT = 1
-"""Of `dyn2trt.compare.result.Comparison`."""
 
 
 @dataclass(frozen=True)
@@ -23,8 +19,7 @@ class RunFolder:
     path: Path
     metadata: ExportMetadata | None
     benches: tuple[Record, ...]
-    comparison: dict[str, Any] | None
-    """The JSON document of `dyn2trt.compare.result.Comparison`."""
+    comparison: Comparison | None
     activity: Decisions | None
     missing: tuple[NotRun, ...]
     """Parts that the folder lacks."""
@@ -40,7 +35,8 @@ def read_run_folder(folder: str | os.PathLike[str]) -> RunFolder:
     if not path.is_dir():
         raise Dyn2trtError(f"no such folder: {path}; dyn2trt run makes one, dyn2trt bench and compare fill one")
     benches = tuple(read_record(file) for file in sorted(path.glob("bench*.json")))
-    comparison = _comparison(path / "compare.json")
+    compared = path / "compare.json"
+    comparison = read_comparison(compared) if compared.exists() else None
     if not benches and comparison is None:
         raise Dyn2trtError(
             f"nothing to report in {path}: expected bench.json (dyn2trt bench) or compare.json (dyn2trt compare)"
@@ -55,21 +51,6 @@ def read_run_folder(folder: str | os.PathLike[str]) -> RunFolder:
     if activity is None:
         missing.append(NotRun("pictures", f"{path.name} has no activity.npz; dyn2trt bench writes it"))
     return RunFolder(path, _metadata(path), benches, comparison, activity, tuple(missing))
-
-
-def _comparison(file: Path) -> dict[str, Any] | None:
-    if not file.exists():
-        return None
-    try:
-        document = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise Dyn2trtError(f"cannot read {file}: {error}; write it again with dyn2trt compare") from error
-    found = document.get("format") if isinstance(document, dict) else None
-    if found != COMPARISON_FORMAT:
-        raise Dyn2trtError(
-            f"{file} has format {found}, expected {COMPARISON_FORMAT}; write it again with dyn2trt compare"
-        )
-    return document
 
 
 def _metadata(path: Path) -> ExportMetadata | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from dyn2trt.bench.options import BenchOptions
 from dyn2trt.bench.record import read_record
 from dyn2trt.bench.sessions import graphs_of
 from dyn2trt.bench.summary import print_summary
+from dyn2trt.compare.result import Comparison
 from dyn2trt.export.metadata import load_model, read_metadata
 from dyn2trt.files import write_text
 from dyn2trt.report.dynamic_kernels import spreads
@@ -95,8 +95,8 @@ def test_halting_units_make_a_ponder_map(tmp_path: Path) -> None:
     (masks,) = mask_sets("blobs", 0.5, metadata.blocks, grids, 4, 1, 0)
     write_text(tmp_path / "metadata.json", metadata.to_json())
     write_activity(tmp_path / "activity.npz", PICTURES, masks)
-    compared = {"format": 1, "backends": [], "causes": [], "images": 4, "inputs": "noise", "yardstick": ""}
-    write_text(tmp_path / "compare.json", json.dumps({**compared, "reference": "torch", "reference_detail": ""}))
+    compared = Comparison("model.onnx", "", "cifar_sact", "fp32", "torch", "", 4, "noise", 1, "", ())
+    write_text(tmp_path / "compare.json", compared.to_json())
     text = write_report(tmp_path, tmp_path / "report.html")[0].read_text()
     assert f"positions in {len(masks)} halting units" in text
     assert "(the ponder map)" in text
