@@ -6,10 +6,17 @@ from torch import nn
 
 from dyn2trt.blocks.dynamic_residual import DynamicBasicBlock
 from dyn2trt.networks.cifar_resnet import CifarResNet
+from dyn2trt.networks.options import CifarDepth, Classes, Kernels, StageWidth, StemStride
+from dyn2trt.networks.registry import network
 
 
+@network("ResNet for 32x32 images, dynamic convolutions", dynamic="kernels", input_shape=(1, 3, 32, 32))
 def dy_cifar_resnet(
-    depth: int = 20, classes: int = 10, width: float = 0.5, stem_stride: int = 1, kernels: int = 6
+    depth: CifarDepth = 20,
+    classes: Classes = 10,
+    width: StageWidth = 0.5,
+    stem_stride: StemStride = 1,
+    kernels: Kernels = 6,
 ) -> CifarResNet:
     """Build the ResNet of `cifar_resnet`, with every 3×3 convolution of its blocks dynamic.
 
