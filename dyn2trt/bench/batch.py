@@ -45,7 +45,7 @@ def measure_batch(
     points: list[tuple[str, float]] = []
     if metadata.blocks:
         patterns = patterns_of(metadata.blocks, options.patterns)
-        points = [(pattern, ratio) for pattern in patterns for ratio in sorted(set(options.ratios))]
+        points = [(pattern, ratio) for pattern in patterns for ratio in sorted(set(options.active_ratios))]
     if points and (why := sessions.why_not(FORCED)):
         not_run.append(NotRun(f"sweep of active ratios, batch {size}", why))
         points = []

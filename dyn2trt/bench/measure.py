@@ -70,7 +70,7 @@ def measure(
             if role != FORCED and (why := sessions.why_not(role)):
                 raise Dyn2trtError(f"no comparison without every network: {why}")
         if options.backend == "tensorrt":
-            not_run.extend(timed_decisions(metadata, dict(options.plans)[OWN]))
+            not_run.extend(timed_decisions(metadata, options.plans[OWN]))
         sizes, not_served = served_batches(metadata, options)
         not_run.extend(not_served)
         grids = [(int(mask.shape[2]), int(mask.shape[3])) for mask in masks] or [b.grid for b in metadata.blocks]

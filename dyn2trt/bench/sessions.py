@@ -105,4 +105,4 @@ def sessions_for(options: BenchOptions, graphs: Mapping[str, onnx.ModelProto], t
 
     engines, clock = TensorRt(graphs=options.cuda_graphs, transfers=options.transfers), "CUDA events on the stream"
     mode = Mode("tensorrt", engines.version, None, options.cuda_graphs, options.transfers, clock)
-    return Sessions(engines, dict(options.plans), mode, fixed_shapes=True)
+    return Sessions(engines, options.plans, mode, fixed_shapes=True)

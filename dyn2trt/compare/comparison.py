@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,7 +15,6 @@ from dyn2trt.compare import runs
 from dyn2trt.compare.allowance import allowed_errors, yardstick
 from dyn2trt.compare.backends import (
     ONNXRUNTIME,
-    TENSORRT,
     TORCH,
     Backend,
     OnnxRuntimeBackend,
@@ -27,47 +25,18 @@ from dyn2trt.compare.bisect import bisect, first_decision
 from dyn2trt.compare.coefficients import judge_coefficients
 from dyn2trt.compare.gates import compare_all_gates
 from dyn2trt.compare.metrics import NormCompareFunc
+from dyn2trt.compare.options import CompareOptions
 from dyn2trt.compare.reference import reference_network
 from dyn2trt.compare.result import BackendResult, Cause, CoefficientResult, Comparison
 from dyn2trt.compare.runs import Iterations
-from dyn2trt.compare.tolerances import Tolerances
 from dyn2trt.compare.verdict import Allowed, causes, judge_forced_gates, judge_free_gates, judge_outputs
 from dyn2trt.errors import Dyn2trtError, MissingDependency
 from dyn2trt.export.metadata import ExportMetadata, load_model, read_metadata
 from dyn2trt.files import sha256
 from dyn2trt.images import load_inputs
 from dyn2trt.runtimes.names import FORCED, INPUT, LOGITS, MASK
-from dyn2trt.runtimes.onnxruntime_session import CPU
+from dyn2trt.runtimes.onnxruntime_session import parse_provider
 from dyn2trt.runtimes.session import Feed
-
-
-@dataclass(frozen=True)
-class CompareOptions:
-    """What to compare, on what, and how closely."""
-
-    model: Path
-    backends: tuple[str, ...] = (TORCH, ONNXRUNTIME, TENSORRT)
-    """The first is the reference."""
-    required: bool = False
-    """Fail when one of the backends cannot run, instead of saying so."""
-    checkpoint: Path | None = None
-    """Where the model's weights came from; checked against the model's metadata."""
-    plan: Path | None = None
-    images: str = "noise"
-    """As in `dyn2trt.images.load_inputs`."""
-    input_shape: tuple[int, int, int, int] | None = None
-    """Batch and size to run at; None is what the model was exported at."""
-    mean: Sequence[float] = (0.0, 0.0, 0.0)
-    std: Sequence[float] = (1.0, 1.0, 1.0)
-    seed: int = 0
-    """Of noise."""
-    tolerances: Tolerances = field(default_factory=Tolerances)
-    """Of ‖y−r‖/‖r‖; where it says nothing, the precision's default."""
-    atol: Tolerances | None = None
-    rtol: Tolerances | None = None
-    bisect: bool = False
-    provider: str = CPU
-    """Execution provider of ONNX Runtime."""
 
 
 @dataclass(frozen=True)
@@ -294,7 +263,7 @@ def _backend(
     if name == TORCH:
         return TorchBackend(network, metadata)
     if name == ONNXRUNTIME:
-        return OnnxRuntimeBackend(model, metadata, options.provider)
+        return OnnxRuntimeBackend(model, metadata, parse_provider(options.provider))
     return TensorRtBackend(options.model, model, options.plan)
 
 

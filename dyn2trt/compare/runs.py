@@ -17,8 +17,8 @@ from polygraphy.exception import PolygraphyException
 from polygraphy.logger import G_LOGGER
 
 from dyn2trt.compare.backends import Backend
-from dyn2trt.compare.tolerances import Tolerances
 from dyn2trt.errors import Dyn2trtError
+from dyn2trt.recipe.tolerances import Tolerances
 from dyn2trt.runtimes.session import Feed, Session
 
 Iterations = list[IterationResult]

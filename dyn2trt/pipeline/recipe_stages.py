@@ -171,7 +171,7 @@ def _compare(recipe: Recipe, folder: RunFolder, engine: bool, progress: Tell) ->
     from dyn2trt.compare.saved import save_activity
     from dyn2trt.files import write_text
 
-    options = replace(from_recipe(recipe, folder.model), plan=folder.plan if engine else None)
+    options = from_recipe(recipe, folder.model, {"plan": folder.plan if engine else None})
     comparison, evidence = compare_model(options, progress)
     if not engine:  # what stands in the way is the machine; that no plan was given only follows
         why = why_no_engine()

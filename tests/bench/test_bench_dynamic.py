@@ -14,7 +14,6 @@ from dyn2trt.activity.archive import write_activity
 from dyn2trt.activity.summary import summarise_activity
 from dyn2trt.bench.gate_masks import LAYERS, mask_sets
 from dyn2trt.bench.generation import generation_cost
-from dyn2trt.bench.interleave import Budget
 from dyn2trt.bench.measure import measure
 from dyn2trt.bench.options import BenchOptions
 from dyn2trt.bench.record import read_record
@@ -26,7 +25,7 @@ from dyn2trt.files import write_text
 from dyn2trt.report.dynamic_kernels import spreads
 from dyn2trt.report.write import write_report
 
-QUICK = BenchOptions(ratios=(0.5, 1.0), budget=Budget(1, 6, 6, 0), threads=1, memory=False)
+QUICK = BenchOptions(active_ratios=(0.5, 1.0), warmup=1, iterations=6, seconds=0, threads=1, memory=False)
 X = np.random.default_rng(0).normal(size=(4, 3, 32, 32)).astype(np.float32)
 PICTURES = np.zeros((4, 32, 32, 3), np.uint8)
 

@@ -20,9 +20,9 @@ from dyn2trt.compare.bisect import first_divergence
 from dyn2trt.compare.gates import GateStatistics, compare_gates
 from dyn2trt.compare.metrics import NormResult
 from dyn2trt.compare.result import BackendResult, Cause, Comparison, GateResult, OutputResult, read_comparison
-from dyn2trt.compare.tolerances import Tolerances
 from dyn2trt.compare.verdict import causes, judge_forced_gates, judge_free_gates, judge_outputs
 from dyn2trt.errors import Dyn2trtError
+from dyn2trt.recipe.tolerances import Tolerances
 
 
 def grid(*values: float) -> np.ndarray:
