@@ -15,7 +15,7 @@ from dyn2trt.errors import Dyn2trtError
 from dyn2trt.export.dynamic_kernels.geometry import Geometry
 
 KEY = "dyn2trt"
-FORMAT = 1
+FORMAT = 2
 """Raised when a reader of an older version would misread the document."""
 
 INPUT = "x"

@@ -23,8 +23,10 @@ import gpu_all
 import gpu_block_cases
 import gpu_blocks
 import gpu_networks
+import gpu_one_block
 import gpu_profile
 import gpu_rivals
+import gpu_steps
 import gpu_tiles
 from gpu_floors import Ceilings
 
@@ -162,8 +164,8 @@ def test_networks(tmp_path, monkeypatch):
 
 def test_one_command_for_everything(tmp_path, capsys, monkeypatch):
     """Its steps run commands that exist, it goes on after a failure, and tests that were all skipped are no success."""
-    monkeypatch.setattr(gpu_all, "find_plugin_library", lambda: tmp_path)
-    gpu_all.main(output=tmp_path, only="", dry_run=True)
+    monkeypatch.setattr(gpu_steps, "find_plugin_library", lambda: tmp_path)
+    gpu_all.main(output=tmp_path, only="", everything=True, dry_run=True)
     printed = capsys.readouterr().out
     scripts = {word for word in printed.split() if word.endswith(".py")}
     assert scripts
@@ -176,13 +178,14 @@ def test_one_command_for_everything(tmp_path, capsys, monkeypatch):
 
     monkeypatch.setattr(gpu_all, "this_machine", lambda: SimpleNamespace(gpu="one"))
     monkeypatch.setattr(gpu_all, "find_core_library", lambda: tmp_path)
+    monkeypatch.setattr(gpu_all, "libraries", lambda: {"library": "as built"})
     skipped = tmp_path / "test_skipped.py"
     skipped.write_text("import pytest\n\n\n@pytest.mark.skip(reason='why')\ndef test_it(): ...\n")
     steps = [
-        gpu_all.Step("fails", (sys.executable, "-c", "print('seen'); raise SystemExit(3)")),
-        gpu_all.Step("absent", ("true",), needs=("no-such-program",)),
-        gpu_all.Step("hollow", (*gpu_all.PYTEST, str(skipped), f"--junitxml={tmp_path / 'hollow.xml'}")),
-        gpu_all.Step("works", ("true",)),
+        gpu_steps.Step("fails", (sys.executable, "-c", "print('seen'); raise SystemExit(3)")),
+        gpu_steps.Step("absent", ("true",), needs=("no-such-program",)),
+        gpu_steps.Step("hollow", (*gpu_steps.PYTEST, str(skipped), f"--junitxml={tmp_path / 'hollow.xml'}")),
+        gpu_steps.Step("works", ("true",)),
     ]
     monkeypatch.setattr(gpu_all, "steps_for", lambda folder: steps)
     with pytest.raises(typer.Exit) as ended:
@@ -200,11 +203,12 @@ def test_what_finds_no_time_is_left_for_the_next_call(tmp_path, capsys, monkeypa
     """A step that runs out of time is ended with all that it started; --resume repeats it, and not what passed."""
     monkeypatch.setattr(gpu_all, "this_machine", lambda: SimpleNamespace(gpu="one"))
     monkeypatch.setattr(gpu_all, "find_core_library", lambda: tmp_path)
+    monkeypatch.setattr(gpu_all, "libraries", lambda: {"library": "as built"})
     started = tmp_path / "started"
     steps = [
-        gpu_all.Step("quick", ("sh", "-c", f"echo quick >> {started}")),
-        gpu_all.Step("slow", ("sh", "-c", f"echo slow >> {started}; (sleep 2; echo late >> {started}) & wait")),
-        gpu_all.Step("last", ("sh", "-c", f"echo last >> {started}")),
+        gpu_steps.Step("quick", ("sh", "-c", f"echo quick >> {started}")),
+        gpu_steps.Step("slow", ("sh", "-c", f"echo slow >> {started}; (sleep 2; echo late >> {started}) & wait")),
+        gpu_steps.Step("last", ("sh", "-c", f"echo last >> {started}")),
     ]
     monkeypatch.setattr(gpu_all, "steps_for", lambda folder: steps)
     with pytest.raises(typer.Exit) as ended:
@@ -215,13 +219,35 @@ def test_what_finds_no_time_is_left_for_the_next_call(tmp_path, capsys, monkeypa
     assert printed.endswith("no time left for last; --resume goes on\n")
     records = json.loads((tmp_path / "summary.json").read_text())["steps"]
     assert [(r["name"], r["exit_code"]) for r in records] == [("quick", 0), ("slow", None)]
-    steps[1] = gpu_all.Step("slow", ("sh", "-c", f"sleep 3; echo again >> {started}"))
+    steps[1] = gpu_steps.Step("slow", ("sh", "-c", f"sleep 3; echo again >> {started}"))
     with pytest.raises(typer.Exit) as ended:
         gpu_all.main(output=tmp_path, resume=True)
     assert ended.value.exit_code == 0
     assert started.read_text().split() == ["quick", "slow", "again", "last"]
     records = json.loads((tmp_path / "summary.json").read_text())["steps"]
     assert [(r["name"], r["exit_code"]) for r in records] == [("quick", 0), ("slow", 0), ("last", 0)]
+
+    monkeypatch.setattr(gpu_all, "libraries", lambda: {"library": "built again"})
+    with pytest.raises(typer.Exit):
+        gpu_all.main(output=tmp_path, resume=True)
+    assert started.read_text().split()[4:] == ["quick", "again", "last"], "what passed with another library runs again"
+
+
+def test_first_part_fits_into_eight_minutes(tmp_path):
+    first = [step for step in gpu_steps.steps_for(tmp_path) if not step.later]
+    assert {"tests", "memcheck", "racecheck", "blocks", "pose", "ncu_basic_block"} <= {step.name for step in first}
+    assert all(step.question for step in first)
+    assert sum(step.seconds for step in first) <= 600  # when every step takes all of its time
+    names = [step.name for step in first]
+    assert names.index("memcheck") < names.index("blocks") < names.index("ncu_basic_block")
+
+
+def test_one_block_for_a_profiler(stand_ins, monkeypatch):
+    calls = []
+    real = gpu_block_cases.sparse
+    monkeypatch.setattr(gpu_block_cases, "sparse", lambda *a: lambda *b: calls.append(real(*a)(*b)))
+    gpu_one_block.main("gated_basic_block", 8, 6, 2, ratio=0.5, dtype="fp32")
+    assert [tuple(y.shape) for y in calls] == [(2, 8, 6, 6)] * gpu_one_block.CALLS
 
 
 def test_compiling_one_code_for_many_shapes_stays_static():
