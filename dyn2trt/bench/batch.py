@@ -8,15 +8,15 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
-from dyn2trt.bench.break_even import break_even, verdict
-from dyn2trt.bench.contenders import batches_of, forced, natural, point_name
-from dyn2trt.bench.gate_masks import mask_sets, patterns_of
-from dyn2trt.bench.generation import generation_cost
-from dyn2trt.bench.interleave import Contender, interleave
-from dyn2trt.bench.latency import speedup, summarise
 from dyn2trt.bench.options import BenchOptions
 from dyn2trt.bench.record import Batch, NotRun, SweepPoint
 from dyn2trt.bench.sessions import DENSE, FORCED, OWN, STATIC, Sessions
+from dyn2trt.bench.sweep.contenders import batches_of, forced, natural, point_name
+from dyn2trt.bench.sweep.gate_masks import mask_sets, patterns_of
+from dyn2trt.bench.timing.break_even import break_even, verdict
+from dyn2trt.bench.timing.generation import generation_cost
+from dyn2trt.bench.timing.interleave import Contender, interleave
+from dyn2trt.bench.timing.latency import speedup, summarise
 from dyn2trt.export.metadata import ExportMetadata
 
 

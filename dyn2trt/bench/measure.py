@@ -14,13 +14,13 @@ import onnx
 from dyn2trt import __version__
 from dyn2trt.activity.summary import summarise_activity
 from dyn2trt.bench.batch import measure_batch
-from dyn2trt.bench.contenders import batches_of
 from dyn2trt.bench.environment import examine_environment
-from dyn2trt.bench.interleave import Budget
 from dyn2trt.bench.options import BenchOptions
 from dyn2trt.bench.per_block import time_blocks
 from dyn2trt.bench.record import BlockTiming, Memory, Model, NotRun, Record, Settings
 from dyn2trt.bench.sessions import DENSE, FORCED, OWN, STATIC, graphs_of, sessions_for
+from dyn2trt.bench.sweep.contenders import batches_of
+from dyn2trt.bench.timing.interleave import Budget
 from dyn2trt.engine.passport import read_passport
 from dyn2trt.errors import Dyn2trtError, MissingDependency
 from dyn2trt.export.dynamic import dynamic_parts

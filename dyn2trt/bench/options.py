@@ -8,9 +8,9 @@ from typing import Any, Literal, get_args
 
 from pydantic import Field, model_validator
 
-from dyn2trt.bench.interleave import Budget
-from dyn2trt.bench.latency import MIN_ROUNDS
-from dyn2trt.bench.masks import PATTERNS
+from dyn2trt.bench.sweep.masks import PATTERNS
+from dyn2trt.bench.timing.interleave import Budget
+from dyn2trt.bench.timing.latency import MIN_ROUNDS
 from dyn2trt.errors import Dyn2trtError
 from dyn2trt.export.metadata import ExportMetadata
 from dyn2trt.recipe import BenchSection, DataSection, Recipe, parse_shape

@@ -16,9 +16,9 @@ import numpy.typing as npt
 import onnx
 import onnx_ir as ir
 
-from dyn2trt.bench.interleave import Budget, interleave
-from dyn2trt.bench.latency import speedup, summarise
 from dyn2trt.bench.record import BlockTiming, NotRun
+from dyn2trt.bench.timing.interleave import Budget, interleave
+from dyn2trt.bench.timing.latency import speedup, summarise
 from dyn2trt.contract import SCHEMAS
 from dyn2trt.export.metadata import INPUT, Block
 from dyn2trt.export.surgery import dense_twin

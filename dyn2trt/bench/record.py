@@ -10,9 +10,9 @@ from typing import Annotated
 from pydantic import AliasChoices, Field, TypeAdapter
 
 from dyn2trt.activity.summary import Activity
-from dyn2trt.bench.break_even import BreakEven, Verdict
-from dyn2trt.bench.generation import GenerationCost
-from dyn2trt.bench.latency import Interval, Latency
+from dyn2trt.bench.timing.break_even import BreakEven, Verdict
+from dyn2trt.bench.timing.generation import GenerationCost
+from dyn2trt.bench.timing.latency import Interval, Latency
 from dyn2trt.documents import read_document
 
 FORMAT = 1

@@ -10,9 +10,9 @@ from rich.console import Console
 from rich.measure import Measurement
 from rich.table import Table
 
-from dyn2trt.bench.break_even import BreakEven
-from dyn2trt.bench.latency import Interval, Latency
 from dyn2trt.bench.record import Batch, Record
+from dyn2trt.bench.timing.break_even import BreakEven
+from dyn2trt.bench.timing.latency import Interval, Latency
 
 TIMES = ("median", "p90", "p99", "spread", "images/s")
 ESSENTIALS = (TIMES, ("median", "p90", "images/s"), ("median",))

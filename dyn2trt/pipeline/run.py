@@ -11,9 +11,10 @@ from typing import Literal, Protocol
 
 from dyn2trt.compare.result import read_comparison
 from dyn2trt.errors import Dyn2trtError
-from dyn2trt.pipeline.recipe_stages import RunFolder, stages_of, why_no_engine
+from dyn2trt.pipeline.recipe_stages import stages_of, why_no_engine
 from dyn2trt.pipeline.stages import is_up_to_date, perform
 from dyn2trt.recipe import load_recipe
+from dyn2trt.run_folder import RunFolder
 
 
 class Display(Protocol):

@@ -11,7 +11,7 @@ from dyn2trt.recipe.values import BatchSizes, Channels, FilePath, InputShape, Na
 
 NOISE = "noise"
 Pattern = Literal["blobs", "independent"]
-"""Mask patterns of a sweep, `dyn2trt.bench.masks`."""
+"""Mask patterns of a sweep, `dyn2trt.bench.sweep.masks`."""
 
 
 class Section(BaseModel):

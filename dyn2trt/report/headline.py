@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from dyn2trt.bench.gate_masks import LAYERS
 from dyn2trt.bench.record import Record
-from dyn2trt.report.run_folder import RunFolder
+from dyn2trt.bench.sweep.gate_masks import LAYERS
+from dyn2trt.report.findings import Findings
 
 
 @dataclass(frozen=True)
@@ -17,7 +17,7 @@ class Fact:
     label: str
 
 
-def headline(run: RunFolder) -> list[Fact]:
+def headline(run: Findings) -> list[Fact]:
     """The first benchmark's first batch, the activity, and the comparison, each in one figure."""
     facts = []
     if run.benches:

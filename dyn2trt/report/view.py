@@ -14,10 +14,10 @@ from dyn2trt.export.dynamic import describe_dynamic
 from dyn2trt.export.metadata import Block
 from dyn2trt.report import tables
 from dyn2trt.report.dynamic_kernels import spreads
+from dyn2trt.report.findings import Findings
 from dyn2trt.report.headline import Fact, backend_name, headline
 from dyn2trt.report.pictures import Gallery, Weight, gallery
 from dyn2trt.report.plots import Plot, activity_plot, coefficient_plot, latency_plot, layers_plot
-from dyn2trt.report.run_folder import RunFolder
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ class ReportView:
         return [p for p in (*latency, self.layers_plot, self.activity_plot, self.coefficient_plot) if p is not None]
 
 
-def view_of(run: RunFolder, weight: Weight, limit: int) -> ReportView:
+def view_of(run: Findings, weight: Weight, limit: int) -> ReportView:
     """Put together what the templates show; ``weight`` and ``limit`` are those of `dyn2trt.report.pictures.gallery`."""
     blocks = run.metadata.blocks if run.metadata is not None else ()
     decided = run.activity
@@ -122,7 +122,7 @@ def view_of(run: RunFolder, weight: Weight, limit: int) -> ReportView:
     )
 
 
-def _activity(run: RunFolder) -> Activity | None:
+def _activity(run: Findings) -> Activity | None:
     """As a benchmark has summed it up; else of the masks themselves, where the model's metadata are there."""
     for record in run.benches:
         if record.activity is not None:
@@ -142,7 +142,7 @@ def _layers_plot(decided: Decisions, blocks: Sequence[Block]) -> Plot | None:
     return layers_plot(executed, len(masks), "layers")
 
 
-def _dynamic(run: RunFolder) -> str:
+def _dynamic(run: Findings) -> str:
     """What is decided for every image."""
     if run.metadata is not None:
         return describe_dynamic(run.metadata)
@@ -185,15 +185,15 @@ def _compared(backend: BackendResult) -> BackendView:
     )
 
 
-def _title(run: RunFolder) -> str:
+def _title(run: Findings) -> str:
     if run.metadata is not None:
         return run.metadata.network
     if run.benches:
         return run.benches[0].model.network
-    return run.comparison.network if run.comparison is not None else run.path.name
+    return run.comparison.network if run.comparison is not None else run.name
 
 
-def _subtitle(run: RunFolder) -> str:
+def _subtitle(run: Findings) -> str:
     parts: list[str] = []
     if run.metadata is not None:
         parts += [f"{name} {value}" for name, value in run.metadata.options.items()]

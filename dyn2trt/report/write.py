@@ -11,8 +11,8 @@ from dyn2trt import __version__
 from dyn2trt.files import replacing, write_text
 from dyn2trt.heat import colour_bar
 from dyn2trt.report.encode import data_uri
+from dyn2trt.report.findings import read_findings
 from dyn2trt.report.pictures import Picture, Weight
-from dyn2trt.report.run_folder import read_run_folder
 from dyn2trt.report.svg import DARK, LIGHT, for_file, for_page
 from dyn2trt.report.view import ReportView, view_of
 
@@ -25,7 +25,7 @@ def write_report(folder: Path, output: Path, *, weight: Weight = "blocks", pictu
     Raises:
         Dyn2trtError: the folder holds nothing to report, or something damaged.
     """
-    view = view_of(read_run_folder(folder), weight, pictures)
+    view = view_of(read_findings(folder), weight, pictures)
     environment = Environment(
         loader=PackageLoader("dyn2trt.report"),
         autoescape=lambda name: name is not None and name.endswith(".html.j2"),

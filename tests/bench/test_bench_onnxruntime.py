@@ -21,9 +21,6 @@ from typer.testing import CliRunner
 from dyn2trt.activity.halo import halo
 from dyn2trt.activity.summary import summarise_activity
 from dyn2trt.activity.work import executed_macs
-from dyn2trt.bench.contenders import batches_of
-from dyn2trt.bench.gate_masks import LAYERS, mask_sets, patterns_of
-from dyn2trt.bench.masks import PATTERNS, to_logits
 from dyn2trt.bench.measure import measure, served_batches
 from dyn2trt.bench.options import BenchOptions, image_size, inputs_of, options_of
 from dyn2trt.bench.per_block import cut_block
@@ -31,6 +28,9 @@ from dyn2trt.bench.plans import input_shapes
 from dyn2trt.bench.record import read_record
 from dyn2trt.bench.sessions import graphs_of
 from dyn2trt.bench.summary import print_summary
+from dyn2trt.bench.sweep.contenders import batches_of
+from dyn2trt.bench.sweep.gate_masks import LAYERS, mask_sets, patterns_of
+from dyn2trt.bench.sweep.masks import PATTERNS, to_logits
 from dyn2trt.cli.bench import bench
 from dyn2trt.errors import Dyn2trtError
 from dyn2trt.export.metadata import Block

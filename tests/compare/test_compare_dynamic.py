@@ -11,7 +11,7 @@ from compare_models import damaged, result_of
 from dynamic_models import checkpoint_of, export_dynamic
 from handmade_model import METADATA, Handmade, noise
 
-from dyn2trt.bench.masks import to_logits
+from dyn2trt.bench.sweep.masks import to_logits
 from dyn2trt.compare.backends import OnnxRuntimeBackend
 from dyn2trt.compare.coefficients import judge_coefficients
 from dyn2trt.compare.comparison import compare_model

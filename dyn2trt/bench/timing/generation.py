@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from dyn2trt.bench.latency import Interval, median_interval
+from dyn2trt.bench.timing.latency import Interval, median_interval
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class GenerationCost:
 def generation_cost(
     static: Sequence[float] | npt.NDArray[np.float64], own: Sequence[float] | npt.NDArray[np.float64]
 ) -> GenerationCost:
-    """Compare the seconds [rounds] of the two, round by round as in `dyn2trt.bench.latency.speedup`."""
+    """Compare the seconds [rounds] of the two, round by round as in `dyn2trt.bench.timing.latency.speedup`."""
     fixed, dynamic = np.asarray(static, dtype=np.float64), np.asarray(own, dtype=np.float64)
     if len(fixed) != len(dynamic):
         raise ValueError(f"{len(fixed)} static timings, {len(dynamic)} own: one each a round is needed")

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from dyn2trt.bench.masks import PATTERNS
+from dyn2trt.bench.sweep.masks import PATTERNS
 from dyn2trt.export.metadata import Block
 
 Masks = list[npt.NDArray[np.bool_]]
@@ -22,7 +22,7 @@ LAYERS = "layers"
 
 
 def patterns_of(blocks: Sequence[Block], wanted: Sequence[str]) -> tuple[str, ...]:
-    """The patterns of `dyn2trt.bench.masks` that were asked for, or `LAYERS` alone where no gate sees positions."""
+    """The mask patterns that were asked for, or `LAYERS` alone where no gate sees positions."""
     return (LAYERS,) if all(block.gate == "layer" for block in blocks) else tuple(wanted)
 
 

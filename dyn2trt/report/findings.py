@@ -12,11 +12,15 @@ from dyn2trt.bench.record import NotRun, Record, read_record
 from dyn2trt.compare.result import Comparison, read_comparison
 from dyn2trt.errors import Dyn2trtError
 from dyn2trt.export.metadata import ExportMetadata, parse_metadata, read_metadata
+from dyn2trt.run_folder import RunFolder
 
 
 @dataclass(frozen=True)
-class RunFolder:
-    path: Path
+class Findings:
+    """What a run found; None and empty where it did not get to it."""
+
+    name: str
+    """Of the folder."""
     metadata: ExportMetadata | None
     benches: tuple[Record, ...]
     comparison: Comparison | None
@@ -25,40 +29,39 @@ class RunFolder:
     """Parts that the folder lacks."""
 
 
-def read_run_folder(folder: str | os.PathLike[str]) -> RunFolder:
-    """Read ``bench*.json``, ``compare.json``, ``activity.npz`` and the metadata of the model in ``folder``.
+def read_findings(path: str | os.PathLike[str]) -> Findings:
+    """Read the records of benchmarks, the comparison, the decisions and the model's metadata in a run's folder.
 
     Raises:
         Dyn2trtError: there is no such folder, it has neither a benchmark nor a comparison, or a file is damaged.
     """
-    path = Path(folder)
-    if not path.is_dir():
+    folder = RunFolder(Path(path))
+    name = folder.path.name
+    if not folder.path.is_dir():
         raise Dyn2trtError(f"no such folder: {path}; dyn2trt run makes one, dyn2trt bench and compare fill one")
-    benches = tuple(read_record(file) for file in sorted(path.glob("bench*.json")))
-    compared = path / "compare.json"
-    comparison = read_comparison(compared) if compared.exists() else None
+    benches = tuple(map(read_record, folder.benches))
+    comparison = read_comparison(folder.comparison) if folder.comparison.exists() else None
     if not benches and comparison is None:
         raise Dyn2trtError(
             f"nothing to report in {path}: expected bench.json (dyn2trt bench) or compare.json (dyn2trt compare)"
         )
-    archive = path / "activity.npz"
-    activity = read_activity(archive) if archive.exists() else None
+    activity = read_activity(folder.activity) if folder.activity.exists() else None
     missing = []
     if not benches:
-        missing.append(NotRun("benchmark", f"{path.name} has no bench.json; dyn2trt bench writes it"))
+        missing.append(NotRun("benchmark", f"{name} has no bench.json; dyn2trt bench writes it"))
     if comparison is None:
-        missing.append(NotRun("accuracy comparison", f"{path.name} has no compare.json; dyn2trt compare writes it"))
+        missing.append(NotRun("accuracy comparison", f"{name} has no compare.json; dyn2trt compare writes it"))
     if activity is None:
-        missing.append(NotRun("pictures", f"{path.name} has no activity.npz; dyn2trt bench writes it"))
-    return RunFolder(path, _metadata(path), benches, comparison, activity, tuple(missing))
+        missing.append(NotRun("pictures", f"{name} has no activity.npz; dyn2trt bench writes it"))
+    return Findings(name, _metadata(folder), benches, comparison, activity, tuple(missing))
 
 
-def _metadata(path: Path) -> ExportMetadata | None:
+def _metadata(folder: RunFolder) -> ExportMetadata | None:
     """From ``metadata.json``, else from the first ONNX file that has any."""
-    written = path / "metadata.json"
+    written = folder.metadata
     if written.exists():
         return parse_metadata(written.read_text(encoding="utf-8"), str(written))
-    files: Iterable[Path] = sorted(path.glob("*.onnx"), key=lambda file: (file.name != "model.onnx", file.name))
+    files: Iterable[Path] = sorted(folder.path.glob("*.onnx"), key=lambda file: (file != folder.model, file.name))
     for file in files:
         try:
             metadata = read_metadata(file)

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from dyn2trt.bench.gate_masks import Masks
-from dyn2trt.bench.interleave import Contender
-from dyn2trt.bench.masks import to_logits
+from dyn2trt.bench.sweep.gate_masks import Masks
+from dyn2trt.bench.sweep.masks import to_logits
+from dyn2trt.bench.timing.interleave import Contender
 from dyn2trt.export.metadata import INPUT
 from dyn2trt.export.surgery.overruled import PREFIX
 from dyn2trt.runtimes.session import Session
