@@ -31,11 +31,11 @@ def measure_batch(
     not_run: list[NotRun],
     progress: Callable[[str], None],
 ) -> Batch:
-    """Measure one batch size in one interleaved run: the network, its twins, and the sweep where it has gates.
+    """Measure one batch size in one interleaved run: the network, its counterparts, and the sweep where it has gates.
 
     Args:
         images: [K, 3, H, W].
-        twins: roles of `dyn2trt.bench.sessions` to run beside the network itself.
+        twins: roles of `dyn2trt.bench.sessions` to run next to the network itself.
         grids: (Ho, Wo) of each gated block.
         not_run: is told what was left out.
         progress: called with a line on each step.
@@ -69,7 +69,7 @@ def measure_batch(
 def _against_dense(
     batch: Batch, times: Mapping[str, npt.NDArray[np.float64]], points: Sequence[tuple[str, float]]
 ) -> Batch:
-    """Add what a gated network gains over its dense twin, at its own activity and over the sweep."""
+    """Add what a gated network gains over its dense counterpart, at its own activity and over the sweep."""
     sweep = tuple(
         SweepPoint(
             pattern,

@@ -36,9 +36,9 @@ class Measurement:
 
     record: Record
     masks: tuple[npt.NDArray[np.bool_], ...]
-    """The model's own decisions on the images, bool [K, 1, Ho, Wo] a gated block; empty without ONNX Runtime."""
+    """The model's own decisions on the images, bool [K, 1, Ho, Wo] per gated block; empty without ONNX Runtime."""
     coefficients: tuple[npt.NDArray[np.float32], ...] = ()
-    """What it predicts for its dynamic kernels, float32 [K, size] a predictor; empty without ONNX Runtime."""
+    """What it predicts for its dynamic kernels, float32 [K, size] per predictor; empty without ONNX Runtime."""
 
 
 def measure(

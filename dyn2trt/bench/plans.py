@@ -57,7 +57,7 @@ def with_plans(
 ) -> BenchOptions:
     """Return the options with a plan for every role, those that ``given`` lacks built as ``folder/<role>.plan``.
 
-    They are all built in one way, for a plan that was built in another is no fair rival.
+    All are built in the same way: otherwise the comparison is not fair.
 
     Args:
         path: of the exported model.

@@ -96,7 +96,7 @@ class SweepPoint:
 
 @dataclass(frozen=True)
 class Batch:
-    """One batch size: the network itself beside its twins. All latencies come from one interleaved run."""
+    """One batch size: the network itself next to its counterparts. All latencies come from one interleaved run."""
 
     batch: int
     own: Annotated[Latency, Field(validation_alias=AliasChoices("own", "sparse"))]

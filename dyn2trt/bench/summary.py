@@ -93,7 +93,7 @@ def network_names(batch: Batch) -> dict[str, str]:
 
 
 def latency_rows(record: Record, batch: Batch) -> list[tuple[str, str, Latency, Interval | None]]:
-    """Network, what of it is active, latency and speed-up over dense: the twins, the network itself, the sweep."""
+    """Network, what of it is active, latency, speed-up over dense: the counterparts, the network itself, the sweep."""
     rows: list[tuple[str, str, Latency, Interval | None]] = []
     names = network_names(batch)
     if batch.dense is not None:

@@ -12,7 +12,7 @@ def bench(
     model: Annotated[Path, typer.Argument(help="ONNX file that dyn2trt export wrote.", show_default=False)],
     output: Annotated[
         Path | None,
-        typer.Option("-o", "--output", show_default="bench.json beside the model", help="File for the record."),
+        typer.Option("-o", "--output", show_default="bench.json next to the model", help="File for the record."),
     ] = None,
     recipe: Annotated[Path | None, typer.Option(help="Recipe that names images, normalisation and settings.")] = None,
     backend: Annotated[str, typer.Option(help="onnxruntime (CPU) or tensorrt (GPU, through pycuda).")] = "onnxruntime",
@@ -53,17 +53,17 @@ def bench(
     ] = None,
     per_block: Annotated[bool | None, typer.Option("--per-block", help="Time every gated block alone too.")] = None,
     plan: Annotated[Path | None, typer.Option(help="TensorRT plan of the model; built when left out.")] = None,
-    dense_plan: Annotated[Path | None, typer.Option(help="Plan of its dense twin; built when left out.")] = None,
+    dense_plan: Annotated[Path | None, typer.Option(help="Plan of its dense counterpart; built when left out.")] = None,
     forced_plan: Annotated[
-        Path | None, typer.Option(help="Plan of the model with overruled gates, for the sweep; built when left out.")
+        Path | None, typer.Option(help="Plan of the model with forced masks, for the sweep; built when left out.")
     ] = None,
     static_plan: Annotated[
-        Path | None, typer.Option(help="Plan of its twin with fixed kernels; built when left out.")
+        Path | None, typer.Option(help="Plan of its counterpart with fixed kernels; built when left out.")
     ] = None,
     cuda_graphs: Annotated[
         bool | None,
         typer.Option(
-            "--cuda-graphs/--no-cuda-graphs", show_default="cuda-graphs", help="Replay a CUDA graph a run (TensorRT)."
+            "--cuda-graphs/--no-cuda-graphs", show_default="cuda-graphs", help="Replay a CUDA graph per run (TensorRT)."
         ),
     ] = None,
     transfers: Annotated[
@@ -74,7 +74,7 @@ def bench(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")] = False,
 ) -> None:
-    """Measure a dynamic network against its own static twin, in one interleaved run.
+    """Measure a dynamic network against its static counterpart, in one interleaved run.
 
     Latency (median, p90, p99, spread), throughput and memory. A gated network runs against itself without gates: a
     sweep of forced active ratios, the break-even ratio, and whether skipping pays at the model's own activity. One

@@ -72,7 +72,7 @@ def compare(
 ) -> None:
     """Compare what the backends compute with the network in torch, gate decisions first and apart.
 
-    Exit code 1 when decisions or outputs differ more than is allowed, or nothing ran beside the reference.
+    Exit code 1 when decisions or outputs differ more than is allowed, or nothing ran next to the reference.
     """
     given = locals()
     from rich.console import Console

@@ -34,7 +34,7 @@ def export(
     ops: Annotated[
         str | None,
         typer.Option(
-            help="composite: a node a gated block; primitive: blocks written out in gather, convolution and scatter; "
+            help="composite: a node per gated block; primitive: blocks written out in gather, convolution and scatter; "
             "dense: the ungated network in standard ops.",
             metavar="NAME",
             show_default="composite",

@@ -152,7 +152,7 @@ def _judge_coefficients(setting: Setting, candidate: Iterations) -> tuple[Coeffi
 
 
 def coefficients_of(metadata: ExportMetadata, iterations: Iterations, images: int) -> list[NDArray[np.float32]]:
-    """[N, size] a predictor, as far as they are given."""
+    """[N, size] per predictor, as far as they are given."""
     arrays = [runs.joined(iterations, predictor.coefficients, images) for predictor in metadata.kernels]
     return [array for array in arrays if array is not None]
 

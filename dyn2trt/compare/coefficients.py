@@ -18,10 +18,10 @@ from dyn2trt.export.metadata import KernelPredictor
 def largest_differences(
     candidate: Sequence[NDArray[np.float32]], reference: Sequence[NDArray[np.float32]]
 ) -> list[NDArray[np.float64]]:
-    """The largest |difference| of each image, [N] a predictor; infinite where the shapes differ.
+    """The largest |difference| of each image, [N] per predictor; infinite where the shapes differ.
 
     Args:
-        candidate, reference: [N, size] a predictor.
+        candidate, reference: [N, size] per predictor.
     """
     differences = []
     for y, r in zip(candidate, reference, strict=True):

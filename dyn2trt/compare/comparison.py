@@ -41,9 +41,9 @@ class Evidence:
     x: NDArray[np.float32]
     """The images, [N, 3, H, W]."""
     reference_masks: tuple[NDArray[np.bool_], ...]
-    """What the reference decided, [N, 1, Ho, Wo] a block."""
+    """What the reference decided, [N, 1, Ho, Wo] per block."""
     reference_coefficients: tuple[NDArray[np.float32], ...]
-    """What it predicted for its dynamic kernels, [N, size] a predictor."""
+    """What it predicted for its dynamic kernels, [N, size] per predictor."""
     feeds: list[Feed]
     """A batch each; the last is filled up by repeating images where the batch is static."""
     forced_feeds: list[Feed]

@@ -34,7 +34,7 @@ def compare_gates(
     Args:
         reference_logits: [N, 1, Ho, Wo].
         logits, mask: the same shape.
-        layer: the gate decides once an image. A candidate that has several values there is compared at every position.
+        layer: the gate decides once per image. A candidate that has several values there is compared at every position.
 
     Raises:
         ValueError: the shapes differ, or there is nothing to compare.

@@ -44,7 +44,7 @@ class CoefficientResult:
 
     predictor: str
     size: int
-    """Coefficients of an image."""
+    """Coefficients per image."""
     max_abs: Number
     """Largest difference over all images; NaN where either run gave one."""
     tolerance: Number
@@ -170,7 +170,7 @@ class Comparison:
 
     @property
     def passed(self) -> bool:
-        """Something ran beside the reference, and no backend failed."""
+        """Something ran next to the reference, and no backend failed."""
         return not self.all_causes
 
     def to_json(self) -> str:

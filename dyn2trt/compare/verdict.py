@@ -40,7 +40,7 @@ def judge_outputs(
     """Sum up the comparison of each output over the batches that were run.
 
     Args:
-        errors: for each output, one result a batch.
+        errors: for each output, one result per batch.
         elements: the same for Polygraphy's elementwise check, truthy where it passed; None when it was not asked for.
         judged: False to report without judging.
     """

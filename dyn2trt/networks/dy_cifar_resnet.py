@@ -21,8 +21,8 @@ def dy_cifar_resnet(
     """Build the ResNet of `cifar_resnet`, with every 3×3 convolution of its blocks dynamic.
 
     It has ``depth`` = 6·n + 2 weighted layers, predictors not counted. ``width`` multiplies the channels of the stem
-    and of every stage; ``stem_stride`` 2 suits images of 64×64; ``kernels`` is the number of fixed kernels a channel, 0
-    for a static network of the same width.
+    and of every stage; ``stem_stride`` 2 suits images of 64×64; ``kernels`` is the number of fixed kernels per
+    channel, 0 for a static network of the same width.
 
     DyNet's paper has no network of this size; its recipe for ResNets is to halve the channels of what is dynamic, here
     ``width`` 0.5. A block's predictor is one linear layer: the paper's two, with a quarter of the channels between

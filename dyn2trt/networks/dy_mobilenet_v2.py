@@ -29,7 +29,7 @@ class DyMobileBlock(DynamicBlock):
         in_channels: of the input.
         channels: of the output, a multiple of 6.
         stride: 1 or 2, of the 3×3.
-        kernels: fixed kernels a channel; 0 for ordinary convolutions.
+        kernels: fixed kernels per channel; 0 for ordinary convolutions.
     """
 
     batchnorm_pairs = (("conv1", "bn1"), ("conv2", "bn2"), ("conv3", "bn3"))
@@ -57,8 +57,8 @@ class DyMobileBlock(DynamicBlock):
 class DyMobileNetV2(nn.Module):
     """Dy-MobileNetV2 (the paper's Dy-mobile), [N, 3, H, W] → class scores [N, classes].
 
-    From the text: every block of MobileNetV2 is a `DyMobileBlock`, and a width that is no multiple of 6 is enlarged to
-    one. Chosen here, where the text is silent: MobileNetV2's first block, which does not expand, is such a block too;
+    From the text: every block of MobileNetV2 is a `DyMobileBlock`, and a width that is not a multiple of 6 is enlarged
+    to one. Chosen here, where the text is silent: MobileNetV2's first block, which does not expand, is such a block too;
     the stem, the last 1×1 and the classifier are MobileNetV2's own, static and of its widths.
 
     Table 1 counts 129 M multiply-accumulates for the convolutions alone, since the table of the ablation gives the same

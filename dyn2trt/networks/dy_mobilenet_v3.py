@@ -84,7 +84,7 @@ class DyBottleneck(DynamicBlock):
     Args:
         in_channels: of the input.
         row: the block's row of the table, its widths already multiplied.
-        kernels: fixed kernels a channel; 0 for ordinary convolutions.
+        kernels: fixed kernels per channel; 0 for ordinary convolutions.
     """
 
     batchnorm_pairs = (("expand", "bn1"), ("depthwise", "bn2"), ("project", "bn3"))

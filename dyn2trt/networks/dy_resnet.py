@@ -27,7 +27,7 @@ class DyResNetTrunk(nn.Module):
         depth: 18 (basic blocks) or 50 (bottlenecks).
         width: multiplier of the channels of the four stages; the paper halves them.
         stem: channels of the first convolution, which is static.
-        kernels: fixed kernels a channel; 0 makes a static network of the same width.
+        kernels: fixed kernels per channel; 0 makes a static network of the same width.
         dilated: stages 3 and 4 have dilations 2 and 4 in place of their strides, their first blocks half of that (Yu et
             al., CVPR 2017, without its degridding layers); depth 50 only.
     """
@@ -124,7 +124,7 @@ def dy_resnet(
 ) -> DyResNet:
     """Build Dy-ResNet18 or 50; ``width`` multiplies ResNet's channels in the stages, ``stem`` are those of the stem.
 
-    ``kernels`` is the number of fixed kernels a channel, 0 for a static network of the same width; width 1 with a stem
-    of 64 and 0 kernels is ResNet.
+    ``kernels`` is the number of fixed kernels per channel, 0 for a static network of the same width; width 1 with a
+    stem of 64 and 0 kernels is ResNet.
     """
     return DyResNet(depth, width, stem, classes, kernels)

@@ -44,7 +44,7 @@ class DyShuffleUnit(DynamicBlock):
         channels: of the output, equal to ``in_channels`` at stride 1.
         right: output channels of the right branch.
         stride: 1 or 2.
-        kernels: fixed kernels a channel; 0 for ordinary convolutions.
+        kernels: fixed kernels per channel; 0 for ordinary convolutions.
     """
 
     batchnorm_pairs = (("conv1", "bn1"), ("conv2", "bn2"), ("conv3", "bn3"))
@@ -96,7 +96,7 @@ class DyShuffleNetV2(nn.Module):
     Args:
         width: 0.5, 1.0, 1.5 or 2.0.
         classes: number of classes.
-        kernels: fixed kernels a channel; 0 for ordinary convolutions.
+        kernels: fixed kernels per channel; 0 for ordinary convolutions.
         share: the right branch has one ``share``-th of the channels: 4 in the paper; 2 with 0 kernels is ShuffleNetV2.
     """
 

@@ -37,7 +37,7 @@ MaskUnit = Annotated[
     ),
 ]
 Ungated = Annotated[str, Meaning("blocks without a gate, module paths like 'layer1.0 layer2.0'")]
-Kernels = Annotated[int, Meaning("fixed kernels a channel of a dynamic convolution; 0: ordinary ones", above=-1)]
+Kernels = Annotated[int, Meaning("fixed kernels per channel of a dynamic convolution; 0: ordinary ones", above=-1)]
 
 
 @dataclass(frozen=True)

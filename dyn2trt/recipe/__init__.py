@@ -1,4 +1,4 @@
-"""Recipes: one TOML file a network, everything ``dyn2trt run`` needs to know about it.
+"""Recipes: one TOML file per network, everything ``dyn2trt run`` needs to know about it.
 
 Recipes live in ``export/``. Every section but ``[network]`` and ``[export]`` has defaults; a key that is not listed
 in `sections` or `training` is an error that names the nearest one. Paths are relative to the recipe's own folder.

@@ -118,6 +118,6 @@ class BenchSection(Section):
     """Time every gated block alone too."""
     memory: bool = True
     cuda_graphs: bool = True
-    """Replay a CUDA graph a run (TensorRT)."""
+    """Replay a CUDA graph per run (TensorRT)."""
     transfers: bool = False
     """Let times include copies between host and device (TensorRT)."""

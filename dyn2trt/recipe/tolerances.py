@@ -23,7 +23,7 @@ class Tolerances:
         return self.by_output.get(output, self.default)
 
     def check_names(self, outputs: Iterable[str]) -> None:
-        """Refuse names that are no outputs of the model.
+        """Refuse names that are not outputs of the model.
 
         Raises:
             Dyn2trtError: names the first such, and the nearest output.

@@ -18,7 +18,7 @@ from dyn2trt.report.view import ReportView, view_of
 
 
 def write_report(folder: Path, output: Path, *, weight: Weight = "blocks", pictures: int = 12) -> list[Path]:
-    """Write the page ``output`` (.html), and the Markdown beside it with its figures in ``<name>-figures/``.
+    """Write the page ``output`` (.html), and the Markdown next to it with its figures in ``<name>-figures/``.
 
     Returns the two documents.
 

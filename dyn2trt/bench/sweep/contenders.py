@@ -1,4 +1,4 @@
-"""The contenders of one interleaved run: the network on its own, its twins, and the sweep's points."""
+"""The contenders of one interleaved run: the network as it is, its counterparts, and the sweep's points."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def natural(session: Session, batches: Sequence[npt.NDArray[np.float32]]) -> Con
 
 
 def forced(session: Session, batches: Sequence[npt.NDArray[np.float32]], masks: Sequence[Masks]) -> Contender:
-    """The network with overruled gates, its mask sets taking turns."""
+    """The network with forced masks, its mask sets taking turns."""
 
     def run(i: int) -> float:
         chosen = masks[i % len(masks)]

@@ -15,7 +15,7 @@ from dyn2trt.bench.sweep.masks import PATTERNS
 from dyn2trt.export.metadata import Block
 
 Masks = list[npt.NDArray[np.bool_]]
-"""One mask [N, 1, Ho, Wo] a gated block, in execution order."""
+"""One mask [N, 1, Ho, Wo] per gated block, in execution order."""
 
 LAYERS = "layers"
 """The pattern where every gate decides on whole layers, and positions have no say."""
@@ -35,7 +35,7 @@ def mask_sets(
     count: int,
     seed: int,
 ) -> list[Masks]:
-    """``count`` sets of masks, one mask a block each; the same arguments give the same masks.
+    """``count`` sets of masks, one mask per block; the same arguments give the same masks.
 
     Args:
         pattern: of `patterns_of`.

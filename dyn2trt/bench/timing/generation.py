@@ -13,10 +13,10 @@ from dyn2trt.bench.timing.latency import Interval, median_interval
 
 @dataclass(frozen=True)
 class GenerationCost:
-    """Latency of a network with dynamic kernels beyond that of its static twin.
+    """Latency of a network with dynamic kernels beyond that of its static counterpart.
 
-    It holds all that the twin lacks: predicting coefficients, summing kernels, and whatever a runtime loses where it
-    cannot prepare a convolution for weights that it knows.
+    It holds all that the counterpart lacks: predicting coefficients, summing kernels, and whatever a runtime loses
+    where it cannot prepare a convolution for weights that it knows.
     """
 
     extra_ms: Interval
