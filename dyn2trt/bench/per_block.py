@@ -1,8 +1,8 @@
 """Each gated block alone: cut out of the network, timed sparse and dense on the activations that really reach it.
 
 A block is cut from its input to its output, gate and identity path included; its dense counterpart has no gate. Both
-run as models of their own, so times of blocks do not add up to the network's: fusions across a
-block's border and warm caches are lost.
+run as models of their own, so times of blocks do not add up to the network's: fusions across a block's border and warm
+caches are lost.
 """
 
 from __future__ import annotations

@@ -58,8 +58,8 @@ class DyMobileNetV2(nn.Module):
     """Dy-MobileNetV2 (the paper's Dy-mobile), [N, 3, H, W] → class scores [N, classes].
 
     From the text: every block of MobileNetV2 is a `DyMobileBlock`, and a width that is not a multiple of 6 is enlarged
-    to one. Chosen here, where the text is silent: MobileNetV2's first block, which does not expand, is such a block too;
-    the stem, the last 1×1 and the classifier are MobileNetV2's own, static and of its widths.
+    to one. Chosen here, where the text is silent: MobileNetV2's first block, which does not expand, is such a block
+    too; the stem, the last 1×1 and the classifier are MobileNetV2's own, static and of its widths.
 
     Table 1 counts 129 M multiply-accumulates for the convolutions alone, since the table of the ablation gives the same
     for every number of kernels and for fixed ones. The abstract's 54.7 % less than 298 M are 135 M, which these
