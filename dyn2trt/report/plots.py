@@ -31,7 +31,7 @@ class Plot:
 
 
 def latency_plot(batch: Batch, activity: Activity | None, name: str) -> Plot:
-    """Median latency over the active ratio: the sparse network, the dense line, break-even, and the network's own point.
+    """Median latency over the active ratio: the sparse network, the dense line, break-even, the network's own point.
 
     Whiskers reach to the 90th percentile.
     """
