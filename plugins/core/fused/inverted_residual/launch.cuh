@@ -8,10 +8,6 @@
 
 namespace dyn2trt::inverted_residual {
 
-inline GateView gate_view(const Dyn2trtGate& gate, const float* offset) {
-  return {gate.kind, gate.threshold, gate.given, gate.weight, gate.bias, offset, gate.logits};
-}
-
 template <class Kernel, class T>
 int launch_kernel(const Dyn2trtGatedBlock& block, const float* offset, void* stream) {
   using Tile = typename Kernel::Tile;
@@ -22,7 +18,7 @@ int launch_kernel(const Dyn2trtGatedBlock& block, const float* offset, void* str
   p.y = view<T>(block.y);
   p.x = {static_cast<const T*>(block.x.data), block.x.n,        block.x.c,        block.x.h,       block.x.w,
          block.x.stride_n,                    block.x.stride_c, block.x.stride_h, block.x.stride_w};
-  p.gate = gate_view(block.gate, offset);
+  p.gate = gate_view(block, offset);
   std::tie(p.expand_weight, p.expand_bias) = pointers(block.convolutions[0]);
   std::tie(p.depthwise_weight, p.depthwise_bias) = pointers(block.convolutions[1]);
   std::tie(p.project_weight, p.project_bias) = pointers(block.convolutions[2]);
