@@ -27,11 +27,11 @@ from rich.table import Table
 from script import run_script
 from torch import Tensor, nn
 
-from dyn2trt.bench.break_even import break_even
 from dyn2trt.bench.environment import examine_environment
-from dyn2trt.bench.interleave import Budget, interleave
-from dyn2trt.bench.latency import speedup
-from dyn2trt.bench.masks import PATTERNS
+from dyn2trt.bench.sweep.masks import PATTERNS
+from dyn2trt.bench.timing.break_even import break_even
+from dyn2trt.bench.timing.interleave import Budget, interleave
+from dyn2trt.bench.timing.latency import speedup
 from dyn2trt.blocks import set_execution
 from dyn2trt.blocks.fold import fold_batchnorm
 from dyn2trt.blocks.precision import to_precision

@@ -21,11 +21,11 @@ from dyn2trt.compare.tolerances import (
     FP32_OUTPUTS,
     LOGITS_WITHOUT_TORCH,
     LOW_PRECISION_FACTOR,
-    Tolerances,
 )
 from dyn2trt.compare.verdict import Allowed
 from dyn2trt.errors import Dyn2trtError
 from dyn2trt.export.metadata import ExportMetadata
+from dyn2trt.recipe.tolerances import Tolerances
 from dyn2trt.runtimes.session import Feed
 
 

@@ -14,12 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from dyn2trt.errors import Dyn2trtError
 
 
-def probe_memory(model: bytes, feed: dict[str, npt.NDArray[Any]], threads: int) -> tuple[int, int]:
+def probe_memory(model: bytes, feed: dict[str, Any], threads: int) -> tuple[int, int]:
     """Return (runtime, peak) resident bytes of a fresh process that runs ``model`` once on ``feed``.
 
     Raises:
@@ -28,7 +27,7 @@ def probe_memory(model: bytes, feed: dict[str, npt.NDArray[Any]], threads: int) 
     with tempfile.TemporaryDirectory() as folder:
         path, data = Path(folder, "model.onnx"), Path(folder, "feed.npz")
         path.write_bytes(model)
-        np.savez(data, allow_pickle=False, **feed)
+        np.savez(data, **feed)
         command = [sys.executable, "-m", "dyn2trt.runtimes.memory_probe", str(path), str(data), str(threads)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
