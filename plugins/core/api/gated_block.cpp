@@ -51,10 +51,10 @@ int find_variant(const Dyn2trtGatedBlock& block, const FusedVariant** found) {
   *found = nullptr;
   constexpr uint32_t kForcesChain = ~static_cast<uint32_t>(DYN2TRT_ALLOW_TF32);  // GENERIC_ONLY, or a tile
   if (block.variant == DYN2TRT_CHAIN || (block.variant == 0 && (block.flags & kForcesChain) != 0)) return DYN2TRT_OK;
-  int32_t architecture = 0;
-  DYN2TRT_TRY(device_architecture(architecture));
+  DeviceOfVariants device;
+  DYN2TRT_TRY(current_device(device));
   if (block.variant == 0) {
-    const int32_t index = choose_variant(block, architecture);
+    const int32_t index = choose_variant(block, device);
     if (index >= 0) *found = fused_variant(block.kind, index);
     return DYN2TRT_OK;
   }
@@ -62,11 +62,12 @@ int find_variant(const Dyn2trtGatedBlock& block, const FusedVariant** found) {
   if (forced == nullptr) {
     return fail(DYN2TRT_UNSUPPORTED, "there is no variant %d for %s", block.variant, block_of(block).name);
   }
-  if (forced->min_architecture > architecture) {
-    return fail(DYN2TRT_UNSUPPORTED, "variant %s needs sm_%d or later; this is sm_%d", forced->name,
-                forced->min_architecture, architecture);
+  if (!runs_on(*forced, device)) {
+    const char* const which = forced->min_architecture == 90 ? "alone" : "or later";
+    return fail(DYN2TRT_UNSUPPORTED, "variant %s needs sm_%d %s; this is sm_%d", forced->name, forced->min_architecture,
+                which, device.architecture);
   }
-  if (!forced->takes(block)) {
+  if (!can_run(*forced, block, device)) {
     return fail(DYN2TRT_UNSUPPORTED, "variant %s does not take this block", forced->name);
   }
   *found = forced;
@@ -122,6 +123,6 @@ const char* dyn2trt_gated_block_variant(int32_t kind, int32_t variant) {
 
 int32_t dyn2trt_gated_block_choice(const Dyn2trtGatedBlock* params, int32_t architecture) {
   const Dyn2trtGatedBlock block = dyn2trt::completed(*params);
-  const int32_t index = dyn2trt::choose_variant(block, architecture);
+  const int32_t index = dyn2trt::choose_variant(block, dyn2trt::device_of(architecture));
   return index >= 0 ? index + 1 : DYN2TRT_CHAIN;
 }

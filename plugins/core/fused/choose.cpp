@@ -39,12 +39,12 @@ int32_t measured_architecture(const MeasuredTable& table, int32_t block_kind, in
 
 }  // namespace
 
-int32_t choose_variant(const Dyn2trtGatedBlock& block, int32_t architecture, VariantAt variants,
+int32_t choose_variant(const Dyn2trtGatedBlock& block, const DeviceOfVariants& device, VariantAt variants,
                        const MeasuredTable& table) {
   const bool in_place =
       block.y.data != nullptr && (block.y.data == block.x.data || block.y.data == block.identity.data);
   const auto fits = [&](const FusedVariant& variant) {
-    return variant.min_architecture <= architecture && (variant.in_place || !in_place) && variant.takes(block);
+    return (variant.in_place || !in_place) && can_run(variant, block, device);
   };
   // Index of the variant of that name, -1 for the chain; false when it is not there or does not take the block.
   const auto find = [&](const char* name, int32_t& found) {
@@ -59,7 +59,7 @@ int32_t choose_variant(const Dyn2trtGatedBlock& block, int32_t architecture, Var
   };
   const Shape shape = {log2_of(block.x.c), log2_of(block.convolutions[0].c_out), log2_of(block.stride_h),
                        log2_of(int64_t{block.y.h} * block.y.w), log2_of(block.y.n)};
-  const int32_t measured = measured_architecture(table, block.kind, architecture);
+  const int32_t measured = measured_architecture(table, block.kind, device.architecture);
   int32_t chosen = -1, nearest = INT32_MAX, found = -1;
   for (int32_t i = 0; i < table.count; ++i) {
     const Measured& row = table.rows[i];
@@ -76,8 +76,23 @@ int32_t choose_variant(const Dyn2trtGatedBlock& block, int32_t architecture, Var
   return -1;
 }
 
-int32_t choose_variant(const Dyn2trtGatedBlock& block, int32_t architecture) {
-  return choose_variant(block, architecture, fused_variant, measured_table());
+DeviceOfVariants device_of(int32_t architecture) {
+  switch (architecture) {
+    case 80:
+    case 87:
+      return {architecture, 163 * 1024};
+    case 90:
+    case 100:
+    case 103:
+    case 110:
+      return {architecture, 227 * 1024};
+    default:
+      return {architecture, architecture < 80 ? 64 * 1024 : 99 * 1024};
+  }
+}
+
+int32_t choose_variant(const Dyn2trtGatedBlock& block, const DeviceOfVariants& device) {
+  return choose_variant(block, device, fused_variant, measured_table());
 }
 
 }  // namespace dyn2trt

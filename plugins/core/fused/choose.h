@@ -28,13 +28,16 @@ MeasuredTable measured_table();
 // As fused_variant().
 using VariantAt = const FusedVariant* (*)(int32_t block_kind, int32_t index);
 
-// Index of the variant that runs `block` on `architecture`, -1 for the chain: the one of the nearest measured shape
-// that takes the block, of the newest measured architecture that is not newer than this one; where nothing was measured
-// the first one that takes the block.
-int32_t choose_variant(const Dyn2trtGatedBlock& block, int32_t architecture, VariantAt variants,
+// What is known of the devices of an architecture (CUDA C++ Programming Guide, "Technical Specifications per Compute
+// Capability"), for a choice where there is none.
+DeviceOfVariants device_of(int32_t architecture);
+
+// Index of the variant that runs `block` on `device`, -1 for the chain: the one of the nearest measured shape that can,
+// of the newest measured architecture that is not newer than the device; where nothing was measured the first that can.
+int32_t choose_variant(const Dyn2trtGatedBlock& block, const DeviceOfVariants& device, VariantAt variants,
                        const MeasuredTable& table);
 
 // The same among the library's own.
-int32_t choose_variant(const Dyn2trtGatedBlock& block, int32_t architecture);
+int32_t choose_variant(const Dyn2trtGatedBlock& block, const DeviceOfVariants& device);
 
 }  // namespace dyn2trt
