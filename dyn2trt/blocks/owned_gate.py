@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeGuard
 
 from torch import Tensor, nn
 
@@ -25,8 +26,8 @@ def owned_gate(unit: MaskUnit | None) -> OwnedGate | None:
     Only the units of `dyn2trt.gates` as they are: a subclass, or a unit whose layers somebody replaced, may compute
     something else.
     """
-    if type(unit) is PointwiseMaskUnit and _is_convolution(unit.maskconv, 1):
-        return OwnedGate("pointwise", (unit.maskconv.weight.flatten(), _bias(unit.maskconv)))
+    if type(unit) is PointwiseMaskUnit and _is_convolution(conv := unit.maskconv, 1):
+        return OwnedGate("pointwise", (conv.weight.flatten(), _bias(conv)))
     if type(unit) is SqueezeMaskUnit and type(unit.maskconv) is Squeeze and _is_convolution(unit.maskconv.conv, 3):
         conv, fc = unit.maskconv.conv, unit.maskconv.fc
         return OwnedGate("squeeze", (conv.weight[0].permute(1, 2, 0), _bias(conv), fc.weight.flatten(), _bias(fc)))
@@ -37,7 +38,7 @@ def owned_gate(unit: MaskUnit | None) -> OwnedGate | None:
     return None
 
 
-def _is_convolution(module: nn.Module, kernel: int) -> bool:
+def _is_convolution(module: nn.Module, kernel: int) -> TypeGuard[nn.Conv2d]:
     return (
         type(module) is nn.Conv2d
         and (module.out_channels, module.kernel_size, module.groups) == (1, (kernel, kernel), 1)
