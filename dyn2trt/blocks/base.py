@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from dyn2trt.blocks.batchnorm import folded_weights
+from dyn2trt.blocks.branch import branch_weights
 from dyn2trt.errors import Dyn2trtError
 from dyn2trt.gates.mask_unit import MaskUnit
 from dyn2trt.ops import SCHEMAS  # importing the package registers the torch ops
@@ -104,8 +104,7 @@ class GatedBlock(nn.Module):
         if packed := getattr(self, "_packed_names", None):
             return [getattr(self, name) for name in packed]
         weights: list[Tensor] = []
-        for stage in self.stages():
-            weight, bias = folded_weights(stage.convolution, stage.batchnorm)
+        for stage, (weight, bias) in zip(self.stages(), branch_weights(self), strict=True):
             depthwise = stage.convolution.groups > 1
             weights += [weight.squeeze(1).permute(1, 2, 0) if depthwise else weight.permute(0, 2, 3, 1), bias]
         return [weight.contiguous() for weight in weights]

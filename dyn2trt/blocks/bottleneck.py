@@ -24,7 +24,6 @@ class Bottleneck(GatedBlock):
 
     op = "GatedBottleneck"
     expansion = 4
-    batchnorm_pairs = (("conv1", "bn1"), ("conv2", "bn2"), ("conv3", "bn3"))
 
     def __init__(self, inplanes: int, planes: int, stride: int = 1, *, mask_unit: str | None = "squeeze") -> None:
         super().__init__()

@@ -37,7 +37,7 @@ def yardstick(network: nn.Module | None, metadata: ExportMetadata) -> TorchBacke
     from dyn2trt.blocks.fold import fold_batchnorm
     from dyn2trt.blocks.precision import to_precision
 
-    low = to_precision(fold_batchnorm(network), metadata.precision)
+    low = to_precision(fold_batchnorm(network, metadata.input_shape), metadata.precision)
     return TorchBackend(low, metadata, f"torch {metadata.precision}", metadata.precision)
 
 

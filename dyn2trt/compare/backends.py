@@ -16,6 +16,7 @@ from torch import nn
 
 from dyn2trt.blocks.base import Execution
 from dyn2trt.compare.graphs import observed
+from dyn2trt.compare.names import INPUT
 from dyn2trt.errors import Dyn2trtError
 from dyn2trt.export.metadata import ExportMetadata
 
@@ -74,7 +75,9 @@ class TorchBackend:
         if taps and self._dynamic_kernels:
             from dyn2trt.blocks.fold import fold_batchnorm
 
-            network = fold_batchnorm(network)  # an exported convolution holds the BatchNorm behind it
+            network = fold_batchnorm(
+                network, tuple(feed[INPUT].shape)
+            )  # an exported convolution holds the BatchNorm behind it
         return TorchRunner(network, name=self.name, gates=gates, taps=taps, execution=self._execution)
 
 

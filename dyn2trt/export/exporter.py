@@ -76,7 +76,7 @@ def export_network(
         raise Dyn2trtError("the dense network decides nothing, so it has no decisions to give; leave one out")
     dynamic_axes = ((0,) if dynamic_batch else ()) + ((2, 3) if dynamic_size else ())
     size_multiple = int(getattr(network, "size_multiple", 1))
-    prepared = to_precision(fold_batchnorm(network), precision)
+    prepared = to_precision(fold_batchnorm(network, input_shape), precision)
     set_execution(prepared, "sparse")
     put_placeholders(prepared)
     graph = trace(prepared, input_shape, precision=precision, dynamic_axes=dynamic_axes, size_multiple=size_multiple)
