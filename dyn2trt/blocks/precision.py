@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_map_only
 
 from dyn2trt.blocks.dynamic import CoefficientPredictor
 from dyn2trt.errors import Dyn2trtError
@@ -50,5 +51,6 @@ def _cast_input(dtype: torch.dtype) -> Any:
     return cast
 
 
-def _cast_outputs(_network: nn.Module, _args: Any, outputs: Tensor | tuple[Tensor, ...]) -> Tensor | tuple[Tensor, ...]:
-    return outputs.float() if isinstance(outputs, Tensor) else tuple(output.float() for output in outputs)
+def _cast_outputs(_network: nn.Module, _args: Any, outputs: Any) -> Any:
+    """Tensors of floating point wherever they are; counts and classes stay what they are."""
+    return tree_map_only(Tensor, lambda tensor: tensor.float() if tensor.is_floating_point() else tensor, outputs)

@@ -62,6 +62,8 @@ def export(
     """
     from rich.console import Console
 
+    from dyn2trt.cli.streams import prints_to_stderr
+
     given: dict[str, dict[str, Any]] = {
         "network": {"name": network, "checkpoint": checkpoint, "seed": seed, "options": settings},
         "export": {
@@ -75,7 +77,7 @@ def export(
     }
     console = Console(stderr=True)
     source, wanted = _sections(recipe, given)
-    with console.status("exporting"):
+    with console.status("exporting"), prints_to_stderr():
         from dyn2trt.export.recipe_export import export_recipe
 
         metadata = export_recipe(

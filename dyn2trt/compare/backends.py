@@ -61,7 +61,7 @@ class TorchBackend:
         import torch
 
         self.name = name
-        self._network = network
+        self._network, self._outputs = network, metadata.outputs
         self._execution: Execution = "dense" if metadata.ops == "dense" else "masked"
         kind = "masked dense" if metadata.blocks else "dynamic kernels" if metadata.kernels else "ungated"
         self._dynamic_kernels = bool(metadata.kernels)
@@ -78,7 +78,9 @@ class TorchBackend:
             network = fold_batchnorm(
                 network, tuple(feed[INPUT].shape)
             )  # an exported convolution holds the BatchNorm behind it
-        return TorchRunner(network, name=self.name, gates=gates, taps=taps, execution=self._execution)
+        return TorchRunner(
+            network, name=self.name, outputs=self._outputs, gates=gates, taps=taps, execution=self._execution
+        )
 
 
 def parse_provider(text: str) -> str:

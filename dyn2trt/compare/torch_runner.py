@@ -17,7 +17,8 @@ from torch import Tensor, nn
 
 from dyn2trt.blocks.base import Execution, set_execution
 from dyn2trt.blocks.dynamic import CoefficientPredictor
-from dyn2trt.compare.names import COEFFICIENTS, FORCED, INPUT, LOGITS, OUTPUT, block_input, block_output
+from dyn2trt.compare.names import COEFFICIENTS, FORCED, INPUT, LOGITS, block_input, block_output
+from dyn2trt.export.outputs import flatten_outputs
 from dyn2trt.gates.decisions import forced_masks
 from dyn2trt.gates.mask_unit import MaskUnit
 
@@ -26,12 +27,13 @@ class TorchRunner(BaseRunner):
     """Runs a network, by default masked dense: every position is computed, then multiplied by the mask.
 
     Feeds: ``x`` float32 [N, 3, H, W]; with ``gates`` given, also ``forced0``, ..., float32 [N, 1, Ho, Wo], and a
-    block is active where they are ≥ 0. Results: ``out0``, ...; ``logits0``, ..., which are what the gates themselves
-    say, forced or not; ``coefficients0``, ... of its dynamic kernels; and for every module of ``taps`` its first input
-    and its output.
+    block is active where they are ≥ 0. Results: the outputs by their names; ``logits0``, ..., which are what the gates
+    themselves say, forced or not; ``coefficients0``, ... of its dynamic kernels; and for every module of ``taps`` its
+    first input and its output.
 
     Args:
         network: in evaluation mode; takes and gives float32.
+        outputs: their names, in order.
         gates: how many masks are fed; 0 lets the network decide.
         taps: module paths of gated blocks or dynamic convolutions.
         execution: ``dense`` for a model that was exported without gates.
@@ -42,12 +44,14 @@ class TorchRunner(BaseRunner):
         network: nn.Module,
         *,
         name: str,
+        outputs: Sequence[str],
         gates: int = 0,
         taps: Sequence[str] = (),
         execution: Execution = "masked",
     ) -> None:
         super().__init__(name=name)
         self._network = network
+        self._outputs = tuple(outputs)
         self._gates = gates
         self._taps = tuple(taps)
         self._execution = execution
@@ -73,8 +77,8 @@ class TorchRunner(BaseRunner):
             start = time.perf_counter()
             outputs = self._network(torch.from_numpy(np.ascontiguousarray(feed_dict[INPUT])))
             self.inference_time = time.perf_counter() - start
-        for index, output in enumerate((outputs,) if isinstance(outputs, Tensor) else outputs):
-            results[f"{OUTPUT}{index}"] = _array(output)
+        for output, value in zip(self._outputs, flatten_outputs(outputs), strict=True):
+            results[output] = _array(value)
         results.update(seen)
         return results
 

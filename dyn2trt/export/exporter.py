@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -21,8 +22,10 @@ from dyn2trt.export.dynamic_kernels.expand import expand_kernels
 from dyn2trt.export.dynamic_kernels.placeholders import put_placeholders
 from dyn2trt.export.metadata import Block, Checkpoint, ExportMetadata, Ops, Precision, read_metadata, write_metadata
 from dyn2trt.export.naming import apply_names
+from dyn2trt.export.outputs import FlatOutputs
+from dyn2trt.export.refusal import refused_forward
 from dyn2trt.export.surgery import dense_twin, inline_composites, with_decision_outputs
-from dyn2trt.export.trace import STATIC_FLOW, trace
+from dyn2trt.export.trace import trace
 from dyn2trt.files import check_writable, replacing, sha256
 from dyn2trt.macs import MacReport, count_macs
 from dyn2trt.networks.options import Value
@@ -45,13 +48,14 @@ def export_network(
     seed: int | None = None,
     task: str = "other",
 ) -> ExportMetadata:
-    """Write ``network`` as one ONNX file: input ``x`` and outputs ``out0``, ``out1``, ... in float32.
+    """Write ``network`` as one ONNX file: input ``x`` and outputs ``out0``, ``out1``, ... or by their keys, in float32.
 
     BatchNorm is folded, weights and arithmetic are cast to ``precision`` while gates stay float32, and every gated
     block is a node of domain ``dyn2trt`` with its body in the file. The same arguments give the same bytes.
 
     Args:
-        network: takes one tensor [N, C, H, W], gives a tensor or a tuple of them; left as it is.
+        network: takes one tensor [N, C, H, W], gives a tensor, or tuples and dicts of them (`output_names`); left as it
+            is.
         input_shape: [N, C, H, W].
         path: the file to write, whole or not at all.
         ops: ``composite``: one node a block; ``primitive``: blocks written out in MaskGather, SparseConv and
@@ -79,8 +83,10 @@ def export_network(
     prepared = to_precision(fold_batchnorm(network, input_shape), precision)
     set_execution(prepared, "sparse")
     put_placeholders(prepared)
+    outputs = FlatOutputs()
+    prepared.register_forward_hook(outputs)
     graph = trace(prepared, input_shape, precision=precision, dynamic_axes=dynamic_axes, size_multiple=size_multiple)
-    gates = apply_names(graph)
+    gates = apply_names(graph, outputs.names)
     kernels = expand_kernels(graph, macs.kernels)
     widen_refused(graph)
     metadata = ExportMetadata(
@@ -140,13 +146,24 @@ def _without_gates(name: str, ops: Ops, dynamic_kernels: bool) -> Ops:
 
 
 def _count(network: nn.Module, input_shape: Sequence[int]) -> MacReport:
+    _check_signature(network)
     try:
         return count_macs(network, input_shape)
-    except RuntimeError as error:
-        if "meta tensor" in str(error):
-            raise Dyn2trtError(f"the network cannot be traced: {STATIC_FLOW} ({error})") from error
-        shape = "x".join(map(str, input_shape))
-        raise Dyn2trtError(f"the network refuses an input of {shape}: {str(error).splitlines()[0]}") from error
+    except Dyn2trtError:
+        raise
+    except Exception as error:
+        raise refused_forward(error, f"the network refuses an input of {'x'.join(map(str, input_shape))}") from error
+
+
+def _check_signature(network: nn.Module) -> None:
+    try:
+        inspect.signature(network.forward).bind(None)
+    except TypeError as error:
+        parameters = inspect.signature(network.forward).parameters
+        raise Dyn2trtError(
+            f"a network takes one tensor [N, C, H, W], but the forward of {type(network).__name__} takes "
+            f"{', '.join(parameters) or 'nothing'}; wrap it in a module that takes one, and gives it the others"
+        ) from error
 
 
 def _blocks(gates: Sequence[tuple[str, str]], macs: MacReport) -> tuple[Block, ...]:

@@ -23,6 +23,7 @@ OUTPUT_PREFIX = "out"
 LOGITS_PREFIX = "logits"
 MASK_PREFIX = "mask"
 COEFFICIENTS_PREFIX = "coefficients"
+FORCED_PREFIX = "forced"
 
 Precision = Literal["fp32", "fp16", "bf16"]
 Ops = Literal["composite", "primitive", "dense"]
@@ -126,7 +127,7 @@ class ExportMetadata:
     size_multiple: int
     """A dynamic height and width are multiples of this."""
     outputs: tuple[str, ...]
-    """``out0``, ...: the network's own outputs."""
+    """The network's own outputs: ``out0``, ..., or the keys that it returns them under."""
     masks: tuple[str, ...]
     """``mask0``, ... where the file gives its gates' decisions as outputs too."""
     blocks: tuple[Block, ...]

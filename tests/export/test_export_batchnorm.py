@@ -242,8 +242,7 @@ def is_batchnorm(module: nn.Module) -> bool:
 
 
 def with_block(block: nn.Module) -> nn.Module:
-    network = nn.Sequential(nn.Conv2d(3, 8, 1), block)
-    return network
+    return nn.Sequential(nn.Conv2d(3, 8, 1), block)
 
 
 def with_conv1(change: Callable[[nn.Conv2d], nn.Module]) -> nn.Module:
