@@ -81,7 +81,7 @@ class OnnxRuntimeBackend:
         return None
 
     def memory(self, role: str, x: npt.NDArray[np.float32]) -> Memory:
-        runtime, peak = probe_memory(self.models[role].SerializeToString(), {"x": x}, self.threads)
+        runtime, peak = probe_memory(self.models[role], {"x": x}, self.threads)
         return Memory(role, peak_rss=peak, runtime_rss=runtime, device=None, activations=None)
 
 

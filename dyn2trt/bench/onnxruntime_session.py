@@ -13,6 +13,7 @@ import numpy.typing as npt
 import onnx
 
 from dyn2trt.errors import Dyn2trtError, MissingDependency
+from dyn2trt.export.model_file import loadable
 
 Feed = Mapping[str, npt.NDArray[Any]]
 
@@ -48,10 +49,8 @@ class OnnxRuntimeSession:
         options.log_severity_level = 3
         # Idle workers of one session spin for a while after a run, on the cores that the next contender needs.
         options.add_session_config_entry("session.force_spinning_stop", "1")
-        with _explained("load"):
-            self._session = runtime.InferenceSession(
-                model.SerializeToString(), options, providers=["CPUExecutionProvider"]
-            )
+        with _explained("load"), loadable(model) as source:
+            self._session = runtime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
 
     @property
     def inputs(self) -> tuple[str, ...]:

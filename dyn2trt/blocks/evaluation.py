@@ -6,7 +6,7 @@ import copy
 
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
-from torch.nn.parameter import UninitializedTensorMixin
+from torch.nn.parameter import is_lazy
 from torch.nn.utils import parametrize, prune, remove_spectral_norm, remove_weight_norm
 from torch.nn.utils.spectral_norm import SpectralNorm
 from torch.nn.utils.weight_norm import WeightNorm
@@ -44,7 +44,7 @@ def evaluation_copy(network: nn.Module) -> nn.Module:
     for module in copied.modules():
         _bake(module)
         if isinstance(module, nn.SyncBatchNorm):
-            module.__class__ = SingleBatchNorm
+            module.__class__ = SingleBatchNorm  # type: ignore[assignment]
     return copied.requires_grad_(False)
 
 
@@ -53,7 +53,7 @@ def _bake(module: nn.Module) -> None:
         # torch's remove_parametrizations changes the class, which the original network shares.
         values = {name: getattr(module, name).detach() for name in module.parametrizations}  # type: ignore[union-attr]
         del module.parametrizations
-        module.__class__ = type(module).__base__
+        module.__class__ = type(module).__base__  # type: ignore[assignment]
         for name, value in values.items():
             module.register_parameter(name, nn.Parameter(value, requires_grad=False))
     for hook in list(module._forward_pre_hooks.values()):
@@ -68,7 +68,7 @@ def _bake(module: nn.Module) -> None:
 def _check_initialised(network: nn.Module) -> None:
     for name, module in network.named_modules():
         tensors = [*module._parameters.values(), *module._buffers.values()]
-        if any(isinstance(tensor, UninitializedTensorMixin) for tensor in tensors):
+        if any(map(is_lazy, tensors)):
             raise Dyn2trtError(
                 f"{name or type(network).__name__} is a lazy module that has not seen an input, so it has no weights; "
                 "run the network once on an input of the right shape where it is built"

@@ -38,7 +38,7 @@ def fold_batchnorm(network: nn.Module, input_shape: Sequence[int]) -> nn.Module:
     set_execution(folded, "masked")
     for convolution, batchnorm in list(_foldable(observe(folded, input_shape, _is_dynamic))):
         module = convolution.module
-        assert isinstance(module, nn.Module)
+        assert isinstance(module, nn.Conv1d | nn.Conv2d | nn.Conv3d | DynamicConv2d)
         kernels = module.kernels if isinstance(module, DynamicConv2d) else 1
         weight, bias = folded_weights(module.weight, module.bias, batchnorm, kernels=kernels)
         module.weight = nn.Parameter(weight, requires_grad=False)

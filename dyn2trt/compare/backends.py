@@ -19,6 +19,7 @@ from dyn2trt.compare.graphs import observed
 from dyn2trt.compare.names import INPUT
 from dyn2trt.errors import Dyn2trtError
 from dyn2trt.export.metadata import ExportMetadata
+from dyn2trt.export.model_file import loadable
 
 TORCH, ONNXRUNTIME, TENSORRT = "torch", "onnxruntime", "tensorrt"
 NAMES = (TORCH, ONNXRUNTIME, TENSORRT)
@@ -120,7 +121,8 @@ class OnnxRuntimeBackend:
         options.intra_op_num_threads = len(os.sched_getaffinity(0))
         graph = observed(self._model, forced=forced, taps=taps)
         try:
-            session = onnxruntime.InferenceSession(graph.SerializeToString(), options, providers=self._providers)
+            with loadable(graph) as source:
+                session = onnxruntime.InferenceSession(source, options, providers=self._providers)
         except Exception as error:
             if not is_onnxruntime_error(error):
                 raise

@@ -12,6 +12,7 @@ from polygraphy.backend.base import BaseRunner
 from dyn2trt.compare.backends import TENSORRT, Feed, NotRun
 from dyn2trt.compare.graphs import observed
 from dyn2trt.errors import Dyn2trtError, MissingDependency
+from dyn2trt.export.model_file import save_model
 from dyn2trt.files import sha256
 
 
@@ -83,7 +84,7 @@ class TensorRTBackend:
             tf32=self._passport.tf32,
             allow_dense_fallback=True,  # decided when the plan was built
         )
-        onnx.save(model, folder / "observed.onnx")
+        save_model(model, folder / "observed.onnx")
         build_engine(folder / "observed.onnx", folder / "observed.plan", options)
         return folder / "observed.plan"
 
