@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map_only
 
+from dyn2trt.blocks.base import GatedBlock
 from dyn2trt.blocks.dynamic import CoefficientPredictor
 from dyn2trt.errors import Dyn2trtError
 from dyn2trt.gates.mask_unit import GatePart
@@ -60,8 +61,23 @@ def _cast_weights(module: nn.Module, dtype: torch.dtype) -> None:
     module._apply(lambda tensor: tensor.to(dtype) if tensor.is_floating_point() else tensor, recurse=False)
 
 
+def accept_float32(network: nn.Module) -> None:
+    """Let layers and gated blocks of a cast ``network`` cast what they are given too, in place.
+
+    A tensor that a forward makes, or keeps as a plain attribute, is float32 and makes the features float32 as well.
+    """
+    for module in network.modules():
+        if isinstance(module, GatedBlock) or type(module).__module__.startswith("torch.nn.modules."):
+            first = module.stages()[0].convolution if isinstance(module, GatedBlock) else module
+            like = next(first.parameters(recurse=False), None)
+            if like is not None and like.dtype in (torch.float16, torch.bfloat16):
+                module.register_forward_pre_hook(_cast_input(like.dtype))
+
+
 def _cast_input(dtype: torch.dtype) -> Any:
-    def cast(_network: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
+    def cast(_module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
+        if not args or not isinstance(args[0], Tensor) or args[0].dtype == dtype or not args[0].is_floating_point():
+            return args
         return (args[0].to(dtype), *args[1:])
 
     return cast

@@ -36,9 +36,10 @@ def yardstick(network: nn.Module | None, metadata: ExportMetadata) -> TorchBacke
     if network is None or metadata.precision == "fp32":
         return None
     from dyn2trt.blocks.fold import fold_batchnorm
-    from dyn2trt.blocks.precision import to_precision
+    from dyn2trt.blocks.precision import accept_float32, to_precision
 
     low = to_precision(fold_batchnorm(network, metadata.input_shape), metadata.precision)
+    accept_float32(low)
     return TorchBackend(low, metadata, f"torch {metadata.precision}", metadata.precision)
 
 

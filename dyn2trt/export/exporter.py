@@ -16,7 +16,7 @@ from torch import nn
 from dyn2trt import __version__
 from dyn2trt.blocks import set_execution
 from dyn2trt.blocks.fold import fold_batchnorm
-from dyn2trt.blocks.precision import to_precision
+from dyn2trt.blocks.precision import accept_float32, to_precision
 from dyn2trt.errors import Dyn2trtError
 from dyn2trt.export import model_file
 from dyn2trt.export.bfloat16 import widen_refused
@@ -86,6 +86,7 @@ def export_network(
     dynamic_axes = ((0,) if dynamic_batch else ()) + ((2, 3) if dynamic_size else ())
     size_multiple = int(getattr(network, "size_multiple", 1))
     prepared = to_precision(fold_batchnorm(network, input_shape), precision)
+    accept_float32(prepared)
     set_execution(prepared, "sparse")
     put_placeholders(prepared)
     outputs = FlatOutputs()

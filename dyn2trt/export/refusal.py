@@ -36,8 +36,8 @@ def refused_forward(error: BaseException, what: str) -> Dyn2trtError:
         text, mend = "a value of a tensor decides what runs next", f"; {STATIC_FLOW}"
     elif ".numpy()" in text or ("numpy" in text and "subclass" in text):
         text, mend = "a tensor is handed to numpy, which no trace follows", "; do the same in torch"
-    elif fixed := re.search(r"size\(\)\[(\d)\] was inferred to be a constant \((\d+)\)", str(error)):
-        text = f"its {('batch', 'channels', 'height', 'width')[int(fixed[1])]} can only be {fixed[2]}"
+    elif fixed := re.search(r"size\(\)\[(\d)\] .*constant \((\d+)\)", str(error)):
+        text = f"its {('batch', 'channels', 'height', 'width')[int(fixed[1])]} can only be {fixed[2]} (a shape that is written out, or torch.linspace, fixes it)"
     elif not isinstance(error, RuntimeError):
         text = f"{type(error).__name__}: {text}"
     return Dyn2trtError(f"{what}{_place_of(error)}: {text[:300]}{mend}")
@@ -76,12 +76,17 @@ def check_dynamic_pooling(program: torch.export.ExportedProgram) -> None:
         size, wanted = node.args[0].meta["val"].shape, node.args[1]
         wanted = [wanted] if isinstance(wanted, int) else list(wanted)
         pairs = zip(size[-len(wanted) :], wanted, strict=True)
-        if any(not isinstance(given, int) and out != 1 and out is not given for given, out in pairs):
+        if any(not isinstance(given, int) and out != 1 and not _is_size(out, given) for given, out in pairs):
             shown = "x".join(map(str, wanted))
             raise Dyn2trtError(
                 f"{_op(node)} to {shown}{_place(node)} cannot be exported with a dynamic size, for its windows depend "
                 "on the size; export a static size, or pool to 1x1 or by a fixed kernel"
             )
+
+
+def _is_size(wanted: Any, given: torch.SymInt) -> bool:
+    """Whether pooling leaves a dynamic size as it is."""
+    return isinstance(wanted, torch.fx.Node) and str(wanted.meta["val"]) == str(given)
 
 
 def _op(node: Any) -> str:
@@ -112,7 +117,8 @@ def _place_of(error: BaseException) -> str:
         if isinstance(owner, nn.Module):
             names = names or {id(child): name for name, child in owner.named_modules()}
             if id(owner) in names:
-                module = f" in {names[id(owner)] or 'the network'} ({type(owner).__name__})"
+                path = names[id(owner)].removeprefix("_export_root").lstrip(".")
+                module = f" in {path or 'the network'} ({type(owner).__name__})"
         if not file.startswith((*_FOREIGN, "<")):
             code = linecache.getline(file, traceback.tb_lineno).strip()
             line = f" at {file}:{traceback.tb_lineno}" + (f", `{code}`" if code else "")

@@ -97,7 +97,10 @@ class Made(nn.Module):
         self.offset = torch.linspace(0, 0.1, 8).reshape(1, 8, 1, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        rows = torch.linspace(-1, 1, x.shape[2]).reshape(1, 1, -1, 1).expand(x.shape[0], 1, -1, x.shape[3])
+        # torch.linspace lets torch.export take its number of steps as fixed.
+        height = x.shape[2]
+        rows = torch.linspace(-1, 1, height) if isinstance(height, int) else torch.arange(height).float() / height
+        rows = rows.reshape(1, 1, -1, 1).expand(x.shape[0], 1, -1, x.shape[3])
         columns = torch.arange(x.shape[3]).float().expand(x.shape[0], 1, x.shape[2], -1) / 8
         y = self.block(self.stem(torch.cat([x, rows, columns], dim=1)) + self.offset)
         return self.last(y * torch.ones(8, 1, 1))
