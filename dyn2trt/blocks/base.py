@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 import dyn2trt.ops  # noqa: F401  registers the torch ops
-from dyn2trt.blocks.batchnorm import folded_weights
+from dyn2trt.blocks.branch import branch_weights
 from dyn2trt.blocks.owned_gate import OwnedGate, owned_gate
 from dyn2trt.contract import BlockKind, composite, composite_name
 from dyn2trt.contract.gates import LOGITS
@@ -148,8 +148,7 @@ class GatedBlock(nn.Module):
         if packed := getattr(self, "_packed_names", None):
             return [getattr(self, name) for name in packed]
         weights: list[Tensor] = []
-        for stage in self.stages():
-            weight, bias = folded_weights(stage.convolution, stage.batchnorm)
+        for stage, (weight, bias) in zip(self.stages(), branch_weights(self), strict=True):
             depthwise = stage.convolution.groups > 1
             weights += [weight.squeeze(1).permute(1, 2, 0) if depthwise else weight.permute(0, 2, 3, 1), bias]
         return [weight.contiguous() for weight in weights]

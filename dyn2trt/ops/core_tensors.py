@@ -193,7 +193,7 @@ class CoreOps:
             params.convolutions[index] = core.Convolution(weight.data_ptr(), bias.data_ptr(), bias.shape[0])
         gate = params.gate
         gate.kind, gate.threshold = GATES.index(schema.gate), complete["threshold"]
-        logits = None
+        logits: Tensor | None = None
         if schema.owns_gate:
             for tensor in schema.gate.parameters:
                 setattr(gate, tensor.name.removeprefix("gate_"), given[tensor.name].data_ptr())

@@ -47,6 +47,13 @@ struct Tile8x8Cluster {
                           Mma, FinishInCluster>;
 };
 
+// The same for large batches of small maps, where the weights of wide tensors are what takes the time. sm_90a.
+struct Tile8x8ClusterOf3 {
+  using widths = Widths<160>;
+  template <class T, int kWidth>
+  using KernelOf = Kernel<Tile<T, kWidth, 8, 8, 64, 8, 1, 3>, Mma, FinishInCluster>;
+};
+
 // Large batches with most sites active. sm_90a.
 struct Tile16x16Wgmma {
   using widths = Widths<32, 64, 96>;
