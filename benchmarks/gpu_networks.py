@@ -46,9 +46,9 @@ Decision = tuple[Tensor, Tensor]
 """Logits (+1 active, -1 idle) and mask (1 or 0), float32 [N, 1, Ho, Wo]."""
 
 
-def prepare(network: nn.Module, precision: str, execution: Any, device: str) -> nn.Module:
+def prepare(network: nn.Module, shape: tuple[int, ...], precision: str, execution: Any, device: str) -> nn.Module:
     """A folded copy at a precision, in channels-last on a device."""
-    copy = to_precision(fold_batchnorm(network), precision).to(device, memory_format=torch.channels_last)
+    copy = to_precision(fold_batchnorm(network, shape), precision).to(device, memory_format=torch.channels_last)
     set_execution(copy, execution)
     return copy
 
@@ -102,7 +102,7 @@ def main(
     network = build_network(name, dict(setting.split("=", 1) for setting in settings or [])).eval()
     shape = NETWORKS[name].input_shape
     grids = [block.grid for block in count_macs(network, shape).blocks]
-    dense, sparse, masked = (prepare(network, precision, e, "cuda") for e in ("dense", "sparse", "masked"))
+    dense, sparse, masked = (prepare(network, shape, precision, e, "cuda") for e in ("dense", "sparse", "masked"))
     console = wide_console()
     budget, shares = Budget(3, 20, 500, measure_seconds), sorted(float(r) for r in ratios.split(","))
     rows: list[dict[str, Any]] = []

@@ -14,6 +14,7 @@ from dyn2trt.bench.options import BenchOptions
 from dyn2trt.bench.sessions import FORCED, graphs_of
 from dyn2trt.errors import Dyn2trtError
 from dyn2trt.export.metadata import load_model, read_metadata
+from dyn2trt.export.model_file import save_model
 
 if TYPE_CHECKING:
     from dyn2trt.engine import BuildOptions
@@ -84,7 +85,7 @@ def with_plans(
         progress(f"building the {role} plan")
         folder.mkdir(parents=True, exist_ok=True)
         onnx_path, plans[role] = folder / f"{role}.onnx", folder / f"{role}.plan"
-        onnx.save(graph, onnx_path)
+        save_model(graph, onnx_path)
         if metadata.dynamic_axes:
             profile = _profile(build) or [(batch, 3, *size) for batch in (min(batches), max(batches), max(batches))]
             low, best, high = (input_shapes(graph, n, (h, w)) for n, _, h, w in profile)

@@ -89,6 +89,7 @@ def bench(
     from dyn2trt.bench.options import image_size, inputs_of, options_of
     from dyn2trt.bench.plans import with_plans
     from dyn2trt.bench.summary import print_summary
+    from dyn2trt.cli.streams import prints_to_stderr
     from dyn2trt.engine import BuildOptions
     from dyn2trt.export.metadata import read_metadata
     from dyn2trt.files import check_writable, write_text
@@ -106,7 +107,7 @@ def bench(
     if save_activity is not None:
         check_writable(save_activity)
     console = Console(stderr=True)
-    with console.status("starting") as status:
+    with console.status("starting") as status, prints_to_stderr():
         if backend == "tensorrt":
             plans = {"own": plan, "dense": dense_plan, "forced": forced_plan, "static": static_plan}
             folder = output.with_name(f"{output.stem}-plans")

@@ -77,6 +77,7 @@ def compare(
     given = locals()
     from rich.console import Console
 
+    from dyn2trt.cli.streams import prints_to_stderr
     from dyn2trt.compare.comparison import compare_model
     from dyn2trt.compare.options import CompareOptions, compare_options
     from dyn2trt.compare.saved import save_activity as write_activity
@@ -86,7 +87,7 @@ def compare(
     from dyn2trt.recipe.options import typed
 
     options = compare_options(**typed(CompareOptions, given), recipe=recipe)
-    with Console(stderr=True).status("comparing") as status:
+    with Console(stderr=True).status("comparing") as status, prints_to_stderr():
         comparison, evidence = compare_model(options, lambda running: status.update(f"running {running}"))
     if save is not None:
         save_runs(evidence, save)

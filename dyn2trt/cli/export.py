@@ -54,23 +54,33 @@ def export(
             show_default=False,
         ),
     ] = None,
+    check: Annotated[
+        bool,
+        typer.Option(
+            "--check/--no-check",
+            help="Before the file appears, compare it in ONNX Runtime with the network in torch, on noise.",
+        ),
+    ] = True,
     as_json: Annotated[bool, typer.Option("--json", help="Print the file's metadata as JSON on stdout.")] = False,
 ) -> None:
     """Write a gated or dynamic network as one ONNX file, which runs sparse in ONNX Runtime and TensorRT.
 
-    BatchNorm is folded; the input is x, the outputs are out0, out1, ...; the same command gives the same bytes.
+    BatchNorm is folded; the input is x, the outputs are out0, out1, ... or called by their keys; the same command gives
+    the same bytes. Weights of 2 GiB and more lie in a file beside it.
     """
     given = locals()
     from rich.console import Console
 
+    from dyn2trt.cli.streams import prints_to_stderr
+
     console = Console(stderr=True)
     source, wanted = _sections(recipe, {**given, "name": network, "options": _options(settings or [])})
-    with console.status("exporting"):
+    with console.status("exporting"), prints_to_stderr():
         from dyn2trt.export.recipe_export import export_recipe
+        from dyn2trt.pipeline.checked_export import checked_export
 
-        metadata = export_recipe(
-            source, wanted, output, warn=lambda text: typer.echo(f"dyn2trt: warning: {text}", err=True)
-        )
+        write = checked_export if check else export_recipe
+        metadata = write(source, wanted, output, warn=lambda text: typer.echo(f"dyn2trt: warning: {text}", err=True))
     if as_json:
         typer.echo(metadata.to_json(indent=2))
         return

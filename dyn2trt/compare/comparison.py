@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 import onnx
 from numpy.typing import NDArray
+from torch import nn
 
+from dyn2trt.blocks.evaluation import evaluation_copy
 from dyn2trt.compare import runs
 from dyn2trt.compare.allowance import allowed_errors, yardstick
 from dyn2trt.compare.backends import (
@@ -53,9 +55,12 @@ class Evidence:
 
 
 def compare_model(
-    options: CompareOptions, progress: Callable[[str], None] = lambda _: None
+    options: CompareOptions, progress: Callable[[str], None] = lambda _: None, *, network: nn.Module | None = None
 ) -> tuple[Comparison, Evidence]:
     """Compare; `progress` is told what is being run.
+
+    Args:
+        network: what the model was exported from, where it is at hand; otherwise it is built from the metadata.
 
     Raises:
         Dyn2trtError: the model, the checkpoint, the inputs, a tolerance or the reference cannot be used. What a
@@ -70,7 +75,10 @@ def compare_model(
     x = load_inputs(options.images, (None, *shape[1:]), mean=options.mean, std=options.std, seed=options.seed)
     feeds = _batches(x, shape[0], fill=0 not in metadata.dynamic_axes)
 
-    network = reference_network(metadata, options.checkpoint) if TORCH in options.backends else None
+    if network is not None:
+        network = evaluation_copy(network)
+    elif TORCH in options.backends:
+        network = reference_network(metadata, options.checkpoint)
     made: dict[str, Backend | str] = {}
     for name in options.backends:
         try:

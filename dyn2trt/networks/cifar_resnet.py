@@ -26,8 +26,6 @@ class CifarResNet(nn.Module):
         stage: makes a stage from its input channels, output channels and stride.
     """
 
-    batchnorm_pairs = (("conv1", "bn1"),)
-
     def __init__(
         self, stage: Callable[[int, int, int], nn.Module], classes: int, width: float, stem_stride: int
     ) -> None:

@@ -32,8 +32,6 @@ class DyMobileBlock(DynamicBlock):
         kernels: fixed kernels per channel; 0 for ordinary convolutions.
     """
 
-    batchnorm_pairs = (("conv1", "bn1"), ("conv2", "bn2"), ("conv3", "bn3"))
-
     def __init__(self, in_channels: int, channels: int, stride: int, kernels: int) -> None:
         super().__init__()
         self.residual = stride == 1 and in_channels == channels

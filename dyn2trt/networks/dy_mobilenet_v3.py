@@ -87,8 +87,6 @@ class DyBottleneck(DynamicBlock):
         kernels: fixed kernels per channel; 0 for ordinary convolutions.
     """
 
-    batchnorm_pairs = (("expand", "bn1"), ("depthwise", "bn2"), ("project", "bn3"))
-
     def __init__(self, in_channels: int, row: _Row, kernels: int) -> None:
         super().__init__()
         self.residual = row.stride == 1 and in_channels == row.channels

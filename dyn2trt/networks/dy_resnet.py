@@ -32,8 +32,6 @@ class DyResNetTrunk(nn.Module):
             al., CVPR 2017, without its degridding layers); depth 50 only.
     """
 
-    batchnorm_pairs = (("conv1", "bn1"),)
-
     def __init__(self, depth: int, width: float, stem: int, kernels: int, *, dilated: bool = False) -> None:
         super().__init__()
         planes = [int(base * width) for base in (64, 128, 256, 512)]

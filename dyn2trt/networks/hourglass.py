@@ -50,7 +50,6 @@ class StackedHourglass(nn.Module):
         size_multiple: of height and width; export to a dynamic size reads it.
     """
 
-    batchnorm_pairs = (("conv1", "bn1"),)
     size_multiple = 4 * 2**_DEPTH
 
     def __init__(self, stacks: int, features: int, joints: int, blocks: int, mask_unit: str) -> None:

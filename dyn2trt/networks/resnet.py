@@ -27,8 +27,6 @@ class ResNet(nn.Module):
     [N, 3, H, W] → class scores [N, classes]. Parameter names are those of torchvision and of the DynConv authors.
     """
 
-    batchnorm_pairs = (("conv1", "bn1"),)
-
     def __init__(
         self,
         block: type[BasicBlock] | type[Bottleneck],

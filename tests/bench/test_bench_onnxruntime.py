@@ -185,7 +185,7 @@ def test_a_block_alone_computes_what_it_computes_in_the_network(
 
 def test_the_memory_of_a_model_is_that_of_a_process_of_its_own(model: onnx.ModelProto) -> None:
     ballast = np.ones(300 * 2**17)  # 300 MiB here must not count there
-    runtime, peak = probe_memory(model.SerializeToString(), {"x": noise()}, 1)
+    runtime, peak = probe_memory(model, {"x": noise()}, 1)
     assert 10 * 2**20 < runtime <= peak < 300 * 2**20
     assert ballast[0] == 1
 

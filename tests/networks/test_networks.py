@@ -46,7 +46,7 @@ def test_outputs_and_masks_are_those_of_the_authors_code(name: str) -> None:
 @torch.no_grad()
 def test_folded_and_sparse_networks_agree_on_the_authors_masks(name: str) -> None:
     case = load_official(name)
-    folded = fold_batchnorm(case.network)
+    folded = fold_batchnorm(case.network, case.x.shape)
     for network, execution in ((case.network, "sparse"), (folded, "masked"), (folded, "sparse")):
         set_execution(network, execution)
         with forced_masks(network, case.masks):
