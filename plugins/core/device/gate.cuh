@@ -62,10 +62,4 @@ DYN2TRT_DEVICE float gate_sum(unsigned mask, float sum) {
   return sum;
 }
 
-// The logit that a site's sum makes.
-DYN2TRT_DEVICE float gate_logit(const GateView& gate, float sum, int image) {
-  const float logit = sum + gate.bias[0];
-  return gate.kind == DYN2TRT_GATE_SQUEEZE ? logit + gate.offset[image] : logit;
-}
-
 }  // namespace dyn2trt
