@@ -12,11 +12,15 @@ from typing import Any
 import pytest
 import torch
 from core_cases import MASKS
-from fused_block import GATES, check_sizes
-from inverted_residual_case import Case, check, run, takes, tensors
+from inverted_residual_case import GATES, Case, check, run, takes, tensors
 from mutations import places, taken_out
 
-VARIANTS = ("tile 8x8 mma", "tile 8x16 mma", "tile 4x8 mma", "tile 8x8 cluster")
+from dyn2trt.ops.core_library import CoreLibrary
+
+VARIANTS = (
+    *("tile 8x8 mma", "tile 8x16 mma", "tile 4x8 mma"),
+    *("tile 8x8 cluster", "tile 8x8 cluster of 3", "tile 16x16 wgmma"),
+)
 ACTIVATIONS = ("none", "relu", "relu6", "hard_swish")
 FP16, BF16 = torch.float16, torch.bfloat16
 
@@ -26,16 +30,13 @@ every_dtype = pytest.mark.parametrize("dtype", [FP16, BF16], ids=str)
 
 @pytest.fixture(scope="module")
 def library(core_path: Path) -> ctypes.CDLL:
-    library = ctypes.CDLL(str(core_path))
+    library = CoreLibrary(core_path).functions
     library.dyn2trt_emulator_set_seed(ctypes.c_uint64(1))
-    check_sizes(library)
     return library
 
 
-def test_every_variant_is_here(library):
-    library.dyn2trt_emulator_inverted_residual_variants.restype = ctypes.c_char_p
-    names = library.dyn2trt_emulator_inverted_residual_variants().decode().splitlines()
-    assert tuple(names) == VARIANTS
+def test_every_variant_is_here(core_path):
+    assert CoreLibrary(core_path).variants(0) == VARIANTS
 
 
 @every_variant
@@ -170,7 +171,7 @@ def test_pointers_that_are_not_aligned(library):
         run(library, Case(), shift=2)
 
 
-MUTATED = ("tile 8x8 mma", "tile 8x8 cluster")  # the others differ from the first in numbers only
+MUTATED = ("tile 8x8 mma", "tile 8x8 cluster", "tile 16x16 wgmma")  # the others differ from the first in numbers only
 
 
 @pytest.mark.parametrize("name", MUTATED)

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 import torch
 from core_cases import error, mask
 from emulated_gemm import ACTIVATIONS, DTYPES, Memory
-from fused_block import GATES, GatedBlock
 from torch import Tensor
 from torch.nn import functional
 
-from dyn2trt.ops.core_library import NHWC, Dense
+from dyn2trt.ops.core_library import NHWC, Dense, GatedBlock
 
+GATES = ("logits", "pointwise", "squeeze", "layer")
 _FUNCTIONS = {"none": lambda x: x, "relu": torch.relu, "relu6": functional.relu6, "hard_swish": functional.hardswish}
 
 

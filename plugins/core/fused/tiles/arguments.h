@@ -19,17 +19,11 @@ Pixels<T> hidden_pixels(void* workspace, const Dyn2trtDense& y) {
   return {static_cast<T*>(workspace), static_cast<int64_t>(y.h) * y.w * y.c, y.w * y.c, y.c};
 }
 
-// The pooled part of a gate that computes its logits comes where the others are given theirs.
-inline GateView gate_view(const Dyn2trtGate& gate) {
-  const bool pooled = gate.kind == DYN2TRT_GATE_SQUEEZE || gate.kind == DYN2TRT_GATE_LAYER;
-  return {gate.kind, gate.threshold, gate.given, gate.weight, gate.bias, pooled ? gate.given : nullptr, gate.logits};
-}
-
 // Of both convolutions.
 template <class T>
 ConvParams<T> shared_params(const Call& call) {
   ConvParams<T> params = {};
-  params.gate = gate_view(call.block.gate);
+  params.gate = gate_view(call.block, gate_offset(call.block));
   if (params.gate.kind != DYN2TRT_GATE_LOGITS && params.gate.logits == nullptr) {
     params.gate.logits = reinterpret_cast<float*>(static_cast<char*>(call.workspace) + hidden_bytes(call.block));
   }
