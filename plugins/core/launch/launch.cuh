@@ -23,6 +23,7 @@ constexpr std::size_t kSharedBytes = std::is_empty_v<typename Kernel::Shared> ? 
 
 // Optional members of a kernel struct.
 //   kCluster   blocks along x that run together and see each other's shared memory (sm_90 on); grid.x is a multiple
+//   kSharedCarveout  percent of the L1 cache that should be shared memory; the driver's choice without it
 //   kOverlaps  may begin before the launch ahead of it has ended (device/ptx/pdl.cuh)
 //   kFollows   overlaps a launch of the same op, which has waited itself and writes to the workspace alone: before its
 //              own wait it may use all global memory but the workspace
@@ -40,6 +41,11 @@ template <class Kernel, class = void>
 constexpr bool kFollowsOf = false;
 template <class Kernel>
 constexpr bool kFollowsOf<Kernel, std::void_t<decltype(Kernel::kFollows)>> = Kernel::kFollows;
+
+template <class Kernel, class = void>
+constexpr int kSharedCarveoutOf = -1;
+template <class Kernel>
+constexpr int kSharedCarveoutOf<Kernel, std::void_t<decltype(Kernel::kSharedCarveout)>> = Kernel::kSharedCarveout;
 
 #if DYN2TRT_ON_HOST
 
@@ -101,6 +107,12 @@ int launch(Grid grid, const typename Kernel::Params& params, void* stream) {
   if constexpr (bytes > 48 * 1024) {  // beyond this a kernel has to ask; neither a wait nor a stream operation
     error = cudaFuncSetAttribute(kernel_entry<Kernel>, cudaFuncAttributeMaxDynamicSharedMemorySize,
                                  static_cast<int>(bytes));
+  }
+  if constexpr (kSharedCarveoutOf<Kernel> >= 0) {
+    if (error == cudaSuccess) {
+      error = cudaFuncSetAttribute(kernel_entry<Kernel>, cudaFuncAttributePreferredSharedMemoryCarveout,
+                                   kSharedCarveoutOf<Kernel>);
+    }
   }
   if (error == cudaSuccess) {
     cudaLaunchConfig_t config = {};
