@@ -26,7 +26,7 @@ _IMAGES, _MASK, _COEFFICIENTS = "images", "mask", "coefficients"
 class Decisions:
     """What a network decided on images uint8 [K, H, W, 3].
 
-    Masks bool [K, 1, Ho, Wo], one a gated block, and coefficients float [K, size], one array a predictor of dynamic
+    Masks bool [K, 1, Ho, Wo], one per gated block, and coefficients float [K, size], one array per predictor of dynamic
     kernels; both in execution order.
     """
 
@@ -45,8 +45,8 @@ def write_activity(
     arrays: dict[str, Any] = {_IMAGES: images}
     arrays |= {f"{_MASK}{i}": mask for i, mask in enumerate(masks)}
     arrays |= {f"{_COEFFICIENTS}{i}": values for i, values in enumerate(coefficients)}
-    with replacing(path) as temporary:
-        np.savez_compressed(temporary, allow_pickle=False, **arrays)
+    with replacing(path) as temporary, temporary.open("wb") as file:  # To a path NumPy would add .npz.
+        np.savez_compressed(file, **arrays)
 
 
 def read_activity(path: str | os.PathLike[str]) -> Decisions:

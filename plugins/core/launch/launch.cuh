@@ -23,7 +23,6 @@ constexpr std::size_t kSharedBytes = std::is_empty_v<typename Kernel::Shared> ? 
 
 // Optional members of a kernel struct.
 //   kCluster   blocks along x that run together and see each other's shared memory (sm_90 on); grid.x is a multiple
-//   kSharedCarveout  percent of the L1 cache that should be shared memory; the driver's choice without it
 //   kOverlaps  may begin before the launch ahead of it has ended (device/ptx/pdl.cuh)
 //   kFollows   overlaps a launch of the same op, which has waited itself and writes to the workspace alone: before its
 //              own wait it may use all global memory but the workspace
@@ -31,6 +30,14 @@ template <class Kernel, class = void>
 constexpr int kClusterOf = 1;
 template <class Kernel>
 constexpr int kClusterOf<Kernel, std::void_t<decltype(Kernel::kCluster)>> = Kernel::kCluster;
+
+//   kAllShared the launches of a chain that shares L1 and shared memory out alike do not drain the multiprocessor
+//   between
+//              them: asks for as much shared memory as there is
+template <class Kernel, class = void>
+constexpr bool kAllSharedOf = false;
+template <class Kernel>
+constexpr bool kAllSharedOf<Kernel, std::void_t<decltype(Kernel::kAllShared)>> = Kernel::kAllShared;
 
 template <class Kernel, class = void>
 constexpr bool kOverlapsOf = false;
@@ -41,11 +48,6 @@ template <class Kernel, class = void>
 constexpr bool kFollowsOf = false;
 template <class Kernel>
 constexpr bool kFollowsOf<Kernel, std::void_t<decltype(Kernel::kFollows)>> = Kernel::kFollows;
-
-template <class Kernel, class = void>
-constexpr int kSharedCarveoutOf = -1;
-template <class Kernel>
-constexpr int kSharedCarveoutOf<Kernel, std::void_t<decltype(Kernel::kSharedCarveout)>> = Kernel::kSharedCarveout;
 
 #if DYN2TRT_ON_HOST
 
@@ -108,11 +110,9 @@ int launch(Grid grid, const typename Kernel::Params& params, void* stream) {
     error = cudaFuncSetAttribute(kernel_entry<Kernel>, cudaFuncAttributeMaxDynamicSharedMemorySize,
                                  static_cast<int>(bytes));
   }
-  if constexpr (kSharedCarveoutOf<Kernel> >= 0) {
-    if (error == cudaSuccess) {
-      error = cudaFuncSetAttribute(kernel_entry<Kernel>, cudaFuncAttributePreferredSharedMemoryCarveout,
-                                   kSharedCarveoutOf<Kernel>);
-    }
+  if (kAllSharedOf<Kernel> && error == cudaSuccess) {
+    error = cudaFuncSetAttribute(kernel_entry<Kernel>, cudaFuncAttributePreferredSharedMemoryCarveout,
+                                 cudaSharedmemCarveoutMaxShared);
   }
   if (error == cudaSuccess) {
     cudaLaunchConfig_t config = {};

@@ -27,7 +27,7 @@ struct Kernel {
   static constexpr int kMinBlocks = Tile::kMinBlocks;
   static constexpr int kCluster = Tile::kCluster;
   static constexpr bool kOverlaps = true;
-  static constexpr int kSharedCarveout = 100;  // for kMinBlocks of them
+  static constexpr bool kAllShared = true;
   using Math = MathOf<Tile>;
   using Finish = FinishOf<Tile>;
   using Params = inverted_residual::Params<typename Tile::T>;
