@@ -149,8 +149,8 @@ def _check_standard(model: onnx.ModelProto, path: Path) -> None:
             onnx.shape_inference.infer_shapes_path(str(path), f"{folder}/inferred.onnx", True, True, True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
         raise Dyn2trtError(
-            f"the file would break ONNX's rules, so it was not written ({str(error).splitlines()[0]}); that is a fault of "
-            "dyn2trt or of torch.onnx: please report it with what --debug shows"
+            f"the file would break ONNX's rules, so it was not written ({str(error).splitlines()[0]}); that is a "
+            "fault of dyn2trt or of torch.onnx: please report it with what --debug shows"
         ) from error
 
 
@@ -192,7 +192,8 @@ def _check_signature(network: nn.Module) -> None:
     except TypeError as error:
         raise Dyn2trtError(
             f"a network takes one tensor [N, C, H, W], but the forward of {type(network).__name__} takes "
-            f"{', '.join(signature.parameters) or 'nothing'}; wrap it in a module that takes one, and gives it the others"
+            f"{', '.join(signature.parameters) or 'nothing'}; wrap it in a module that takes one and gives it the "
+            "others"
         ) from error
 
 
@@ -204,8 +205,8 @@ def _blocks(gates: Sequence[tuple[str, str]], macs: MacReport) -> tuple[Block, .
     """
     if len(gates) != len(macs.blocks):
         raise Dyn2trtError(
-            f"{len(macs.blocks)} gated blocks ran ({', '.join(block.name for block in macs.blocks)}), but {len(gates)} of "
-            "them through their op: a subclass that overrides forward has to call the one it overrides"
+            f"{len(macs.blocks)} gated blocks ran ({', '.join(block.name for block in macs.blocks)}), but {len(gates)} "
+            "of them through their op: a subclass that overrides forward has to call the one it overrides"
         )
     return tuple(
         Block(
