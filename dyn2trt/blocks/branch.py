@@ -10,7 +10,6 @@ from torch.utils._pytree import tree_leaves
 
 from dyn2trt.blocks.batchnorm import folded_weights, is_evaluated_batchnorm
 from dyn2trt.blocks.observe import Call, Recorder
-from dyn2trt.contract import SCHEMAS
 from dyn2trt.errors import Dyn2trtError
 
 if TYPE_CHECKING:
@@ -41,10 +40,9 @@ def branch_weights(block: GatedBlock) -> list[tuple[Tensor, Tensor]]:
     _check_ends(block, x)
     chain = _Chain(block.op, recorder.calls, x)
     found = []
-    for index, stage in enumerate(stages):
+    for stage, declared in zip(stages, block.kind.convolutions[-len(stages) :], strict=True):
         call = chain.take(("convolution",), f"the convolution of {stage.name}")
-        stride = {0: block.stride // block.halo_stride, 1: block.halo_stride}.get(index, 1)
-        _check_geometry(block.op, stage.name, call, stride)
+        _check_geometry(block.op, stage.name, call, block.stride if declared.strided else 1)
         batchnorm = chain.take_batchnorm()
         found.append(folded_weights(call.args[1], call.args[2], batchnorm))
         if stage.activated and block.activation != "none":
@@ -95,12 +93,8 @@ class _Chain:
 
 
 def _check_ends(block: GatedBlock, x: Tensor) -> None:
-    """What the branch is added to, and what comes behind the sum."""
-    takes_identity = any(tensor.name == "identity" for tensor in SCHEMAS[block.op].inputs)
-    outer = block.inner_activation if takes_identity else "none"
-    if block.outer_activation != outer:
-        raise Dyn2trtError(f"cannot run as {block.op}, which ends in {outer}, not {block.outer_activation}{_MEND}")
-    if not takes_identity and block.identity(x) is not x:
+    """What the branch is added to."""
+    if block.kind.identity_is_x and block.identity(x) is not x:
         raise Dyn2trtError(f"cannot run as {block.op}, which adds its input to its branch, not something else{_MEND}")
 
 
