@@ -16,7 +16,7 @@ from dyn2trt.contract import BlockKind, composite, composite_name
 from dyn2trt.contract.gates import LOGITS
 from dyn2trt.errors import Dyn2trtError
 from dyn2trt.gates.mask_unit import MaskUnit
-from dyn2trt.ops.reference import activate
+from dyn2trt.ops.activations import activate
 
 Execution = Literal["masked", "sparse", "dense"]
 
