@@ -18,6 +18,7 @@ from dyn2trt.blocks.precision import to_precision
 from dyn2trt.errors import Dyn2trtError
 from dyn2trt.export.bfloat16 import widen_refused
 from dyn2trt.export.dynamic_kernels.expand import expand_kernels
+from dyn2trt.export.dynamic_kernels.expand_batch_groups import expand_batch_groups
 from dyn2trt.export.dynamic_kernels.placeholders import put_placeholders
 from dyn2trt.export.metadata import Block, Checkpoint, ExportMetadata, Ops, Precision, read_metadata, write_metadata
 from dyn2trt.export.naming import apply_names
@@ -70,10 +71,6 @@ def export_network(
     _check_arguments(input_shape, precision, ops)
     check_writable(path)
     macs = _count(network, input_shape)
-    if not macs.blocks:
-        ops = _without_gates(name or type(network).__name__, ops, bool(macs.kernels))
-    if with_decisions and ops == "dense" and not macs.kernels:
-        raise Dyn2trtError("the dense network decides nothing, so it has no decisions to give; leave one out")
     dynamic_axes = ((0,) if dynamic_batch else ()) + ((2, 3) if dynamic_size else ())
     size_multiple = int(getattr(network, "size_multiple", 1))
     prepared = to_precision(fold_batchnorm(network), precision)
@@ -82,6 +79,11 @@ def export_network(
     graph = trace(prepared, input_shape, precision=precision, dynamic_axes=dynamic_axes, size_multiple=size_multiple)
     gates = apply_names(graph)
     kernels = expand_kernels(graph, macs.kernels)
+    image_kernels = expand_batch_groups(graph)
+    if not macs.blocks:
+        ops = _without_gates(name or type(network).__name__, ops, bool(kernels or image_kernels))
+    if with_decisions and ops == "dense" and not kernels:
+        raise Dyn2trtError("the dense network decides nothing, so it has no decisions to give; leave one out")
     widen_refused(graph)
     metadata = ExportMetadata(
         version=__version__,
@@ -102,6 +104,7 @@ def export_network(
         macs_ungated=macs.macs_ungated,
         task=task,
         kernels=kernels,
+        image_kernels=image_kernels,
         macs_generation=macs.macs_generation,
     )
     model = _finish(graph, metadata, ops, with_decisions)

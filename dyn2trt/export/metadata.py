@@ -106,6 +106,15 @@ class KernelPredictor:
 
 
 @dataclass(frozen=True)
+class ImageKernels:
+    """A convolution of a user's own whose kernels are computed from the image, by code that dyn2trt does not know."""
+
+    name: str
+    """Module path in the network; the prefix of the nodes that it is written as."""
+    form: KernelForm
+
+
+@dataclass(frozen=True)
 class ExportMetadata:
     """One exported file. ``blocks`` is empty for ``ops="dense"``: such a file has no gates."""
 
@@ -142,6 +151,8 @@ class ExportMetadata:
     """Predictors of dynamic kernels; empty for a network without any."""
     macs_generation: int = 0
     """Multiply-accumulates of one image in predicting coefficients and making kernels; part of ``macs_ungated``."""
+    image_kernels: tuple[ImageKernels, ...] = ()
+    """Convolutions with kernels of the image beside those of ``kernels``, in execution order."""
     coefficients: tuple[str, ...] = ()
     """``coefficients0``, ... where the file gives those of its dynamic kernels as outputs too."""
     format: int = FORMAT

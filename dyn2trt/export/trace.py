@@ -15,7 +15,7 @@ from torch.export import Dim
 
 from dyn2trt.errors import Dyn2trtError
 from dyn2trt.export.dimensions import BATCH, HEIGHT, WIDTH
-from dyn2trt.export.dynamic_kernels import placeholders
+from dyn2trt.export.dynamic_kernels import batch_groups, placeholders
 from dyn2trt.export.translation import translation_table
 
 OPSETS = {"fp32": 20, "fp16": 20, "bf16": 22}
@@ -56,9 +56,10 @@ def trace(
             wish = " with a dynamic batch or size" if axes else ""
             mend = "export a static shape, or state the network's size_multiple" if axes else STATIC_FLOW
             raise Dyn2trtError(f"torch cannot trace the network{wish}; {mend} ({_gist(error)})") from error
+        batch_groups.put_batch_groups(program)
         exported = torch.onnx.export(
             program,
-            custom_translation_table=translation_table() | placeholders.translation_table(),
+            custom_translation_table=translation_table() | placeholders.translation_table() | batch_groups.translation_table(),
             opset_version=OPSETS[precision],
             optimize=True,
             verbose=False,
