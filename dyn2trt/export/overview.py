@@ -121,8 +121,16 @@ def _facts(metadata: ExportMetadata) -> dict[str, str]:
         "input": f"{INPUT} float32 [{', '.join(_dimensions(metadata))}]",
         "outputs": ", ".join(name for names in outputs for name in _shortened(names)),
         "dynamic": describe_dynamic(metadata),
+        **({"kernels of own code": _image_kernels(metadata)} if metadata.image_kernels else {}),
         "MACs per image": f"{_giga(macs)}, of them {share}",
     }
+
+
+def _image_kernels(metadata: ExportMetadata) -> str:
+    by_form: dict[str, list[str]] = {}
+    for kernels in metadata.image_kernels:
+        by_form.setdefault(kernels.form, []).append(kernels.name)
+    return "; ".join(f"{', '.join(_shortened(tuple(names)))} as {form}" for form, names in by_form.items())
 
 
 def _shortened(names: tuple[str, ...]) -> tuple[str, ...]:

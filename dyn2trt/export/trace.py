@@ -59,7 +59,9 @@ def trace(
         batch_groups.put_batch_groups(program)
         exported = torch.onnx.export(
             program,
-            custom_translation_table=translation_table() | placeholders.translation_table() | batch_groups.translation_table(),
+            custom_translation_table=translation_table()
+            | placeholders.translation_table()
+            | batch_groups.translation_table(),
             opset_version=OPSETS[precision],
             optimize=True,
             verbose=False,

@@ -60,7 +60,9 @@ def _replace(node: fx.Node, given: dict[str, Any]) -> None:
     groups, symbol = _groups_and_images(node, given["groups"].meta["val"])
     channels, filters = (_a_share(node, size, symbol) for size in (x.shape[1], weight.shape[0]))
     if x.shape[0] != 1:
-        raise Dyn2trtError(f"{_where(node)}: expected images side by side, [1, N·C, H, W], not {list(x.shape)}; {_MEND}")
+        raise Dyn2trtError(
+            f"{_where(node)}: expected images side by side, [1, N·C, H, W], not {list(x.shape)}; {_MEND}"
+        )
     dilations = _pair(given["dilation"])
     pads = given["padding"]
     if isinstance(pads, str):
