@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import os
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -82,8 +83,13 @@ def read_state_dict(path: str | os.PathLike[str], expected: Collection[str] = ()
 
 def _shared_prefixes(keys: Sequence[str]) -> list[str]:
     """The prefixes of whole names that all keys share, the shortest, which is empty, first."""
-    names = os.path.commonprefix([key.split(".")[:-1] for key in keys])
+    names = [same[0] for same in itertools.takewhile(lambda level: len(set(level)) == 1, _levels(keys))]
     return ["".join(f"{name}." for name in names[:count]) for count in range(len(names) + 1)]
+
+
+def _levels(keys: Sequence[str]) -> Iterator[tuple[str, ...]]:
+    """The first names of all keys, their second names, ..., as far as all have some before their last."""
+    return zip(*(key.split(".")[:-1] for key in keys), strict=False)
 
 
 def _listed(kind: str, keys: list[str]) -> str:

@@ -27,6 +27,7 @@ from dyn2trt.errors import Dyn2trtError, MissingDependency
 from dyn2trt.export.dynamic import dynamic_parts
 from dyn2trt.export.metadata import INPUT, MASK_PREFIX, ExportMetadata, load_model, read_metadata
 from dyn2trt.export.surgery import dense_twin, static_twin, with_decision_outputs, without_decision_outputs
+from dyn2trt.export.surgery.bodiless import without_body
 from dyn2trt.export.surgery.overruled import with_overruled_gates
 from dyn2trt.files import sha256
 
@@ -90,6 +91,8 @@ def measure(
     """
     model = load_model(path)
     metadata = read_metadata(model)
+    if why := without_body(model):
+        raise Dyn2trtError(f"{path} cannot be measured: {why}")
     graphs = graphs_of(model)
     environment = examine_environment()
     threads = options.threads or usable_cores()

@@ -54,6 +54,15 @@ def export(
             show_default=False,
         ),
     ] = None,
+    runtime: Annotated[
+        str,
+        typer.Option(
+            "--for",
+            help="any: every runtime; trtexec: TensorRT with the plugin library, without the bodies that its parser "
+            "before 10.7 prefers to plugins. ONNX Runtime cannot run that file.",
+            metavar="any|trtexec",
+        ),
+    ] = "any",
     as_json: Annotated[bool, typer.Option("--json", help="Print the file's metadata as JSON on stdout.")] = False,
 ) -> None:
     """Write a gated or dynamic network as one ONNX file, which runs sparse in ONNX Runtime and TensorRT.
@@ -61,6 +70,8 @@ def export(
     BatchNorm is folded; the input is x, the outputs are out0, out1, ...; the same command gives the same bytes.
     """
     from rich.console import Console
+
+    from dyn2trt.errors import Dyn2trtError
 
     given: dict[str, dict[str, Any]] = {
         "network": {"name": network, "checkpoint": checkpoint, "seed": seed, "options": settings},
@@ -73,14 +84,19 @@ def export(
             "with_decisions": with_decisions,
         },
     }
+    if runtime not in ("any", "trtexec"):
+        raise Dyn2trtError(f"--for is any or trtexec, not {runtime!r}")
     console = Console(stderr=True)
     source, wanted = _sections(recipe, given)
     with console.status("exporting"):
         from dyn2trt.export.recipe_export import export_recipe
+        from dyn2trt.export.surgery.bodiless import strip_bodies
 
         metadata = export_recipe(
             source, wanted, output, warn=lambda text: typer.echo(f"dyn2trt: warning: {text}", err=True)
         )
+        if runtime == "trtexec":
+            strip_bodies(output)
     if as_json:
         typer.echo(metadata.to_json(indent=2))
         return

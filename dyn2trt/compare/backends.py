@@ -18,6 +18,7 @@ from dyn2trt.blocks.base import Execution
 from dyn2trt.compare.graphs import observed
 from dyn2trt.errors import Dyn2trtError
 from dyn2trt.export.metadata import ExportMetadata
+from dyn2trt.export.surgery.bodiless import without_body
 
 TORCH, ONNXRUNTIME, TENSORRT = "torch", "onnxruntime", "tensorrt"
 NAMES = (TORCH, ONNXRUNTIME, TENSORRT)
@@ -100,6 +101,8 @@ class OnnxRuntimeBackend:
             import onnxruntime
         except ImportError as error:
             raise NotRun("onnxruntime is not installed; pip install 'dyn2trt[cpu]'") from error
+        if why := without_body(model):
+            raise NotRun(why)
         available = onnxruntime.get_available_providers()
         if provider not in available:
             raise NotRun(f"this onnxruntime has no {provider}; it has {', '.join(available)}")

@@ -220,14 +220,17 @@ def write_metadata(model: onnx.ModelProto, metadata: ExportMetadata) -> None:
     model.metadata_props.add(key=KEY, value=metadata.to_json())
 
 
-def load_model(path: str | os.PathLike[str]) -> onnx.ModelProto:
+def load_model(path: str | os.PathLike[str], *, weights: bool = True) -> onnx.ModelProto:
     """Read an ONNX file.
+
+    Args:
+        weights: read those that lie in files beside it too.
 
     Raises:
         Dyn2trtError: there is no such file, it cannot be read, or it is not ONNX.
     """
     try:
-        model = onnx.load(path)
+        model = onnx.load(path, load_external_data=weights)
     except OSError as error:
         raise Dyn2trtError(f"cannot read {path}: {error.strerror or error}") from error
     except (DecodeError, ValueError, RuntimeError, onnx.checker.ValidationError) as error:

@@ -20,7 +20,6 @@ from dyn2trt.errors import Dyn2trtError
 from dyn2trt.export import export_network
 from dyn2trt.export.dynamic import describe_dynamic, dynamic_parts
 
-
 SIDE_BY_SIDE = ("condconv_same", "unparted")
 """Layers that do more than convolve while the images lie side by side, so that they have to."""
 

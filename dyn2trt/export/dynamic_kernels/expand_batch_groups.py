@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import numpy as np
 import onnx_ir as ir
 from onnx_ir.passes import common
 
@@ -55,8 +54,10 @@ def _expand(graph: ir.Graph, node: ir.Node, name: str) -> ImageKernels:
     x, weight, *rest = node.inputs
     bias = rest[0] if rest else None
     output = node.outputs[0]
-    assert x is not None and x.shape is not None
-    assert weight is not None and weight.shape is not None and weight.dtype is not None
+    assert x is not None
+    assert weight is not None
+    assert weight.shape is not None
+    assert weight.dtype is not None
     assert output.shape is not None
     c, o, g = (node.attributes[key].as_int() for key in ("in_channels", "out_channels", "groups"))
     transposed = bool(node.attributes["transposed"].as_int())
