@@ -10,13 +10,17 @@ import difflib
 import os
 import re
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, ValidationError, model_validator
 
+from dyn2trt.engine.profiles import parse_shapes, parse_size, resolve_profiles
 from dyn2trt.errors import Dyn2trtError
+from dyn2trt.normalisation import check_normalisation, of_channels
+
+T = TypeVar("T")
 
 NOISE = "noise"
 CRITERIA = ("budget", "target_rate", "ponder")
@@ -42,8 +46,13 @@ def parse_shape(text: str) -> tuple[int, int, int, int]:
 def _shape_of(value: Any) -> Any:
     if not isinstance(value, str):
         return value
+    return _ours(parse_shape, value)
+
+
+def _ours(check: Callable[..., T], *values: Any) -> T:
+    """Call a check of ours; what it raises becomes what pydantic collects."""
     try:
-        return parse_shape(value)
+        return check(*values)
     except Dyn2trtError as error:
         raise ValueError(str(error)) from None
 
@@ -60,7 +69,7 @@ InputShape = Annotated[Shape, BeforeValidator(_shape_of)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Rates = Annotated[float | tuple[float, ...], BeforeValidator(_rates)]
 Positive = Annotated[int, Field(ge=1)]
-Channels = tuple[float, float, float]
+Channels = Annotated[tuple[float, ...], Field(min_length=1)]
 FilePath = Annotated[Path, PlainSerializer(str)]
 
 
@@ -84,7 +93,7 @@ class ExportSection(_Section):
     """``[export]``: how the ONNX file is written; see ``dyn2trt export --help``."""
 
     input_shape: InputShape
-    """[N, 3, H, W], as a list or as ``"1x3x256x256"``."""
+    """[N, C, H, W], as a list or as ``"1x3x256x256"``."""
     precision: Literal["fp32", "fp16", "bf16"] = "fp32"
     ops: Literal["composite", "primitive", "dense"] = "composite"
     dynamic_batch: bool = False
@@ -185,19 +194,56 @@ class BuildSection(_Section):
         given = [value is not None for value in (self.min_shapes, self.opt_shapes, self.max_shapes)]
         if any(given) and not all(given):
             raise ValueError("min_shapes, opt_shapes and max_shapes go together")
+        for value in filter(None, (self.min_shapes, self.opt_shapes, self.max_shapes)):
+            _ours(parse_shapes, value)
+        if self.workspace is not None:
+            _ours(parse_size, self.workspace)
         return self
+
+
+def check_build_shapes(build: BuildSection, export: ExportSection, size_multiple: int = 1) -> None:
+    """Check the shapes of ``[build]``, where there are any, against the input that ``[export]`` gives the file.
+
+    Args:
+        size_multiple: of the network, where it is known.
+
+    Raises:
+        Dyn2trtError: TensorRT could not serve them.
+    """
+    from dyn2trt.export.metadata import INPUT
+
+    shapes = {name: getattr(build, name) for name in ("min_shapes", "opt_shapes", "max_shapes")}
+    if not any(shapes.values()):
+        return
+    axes = ((0,) if export.dynamic_batch else ()) + ((2, 3) if export.dynamic_size else ())
+    x = tuple(-1 if axis in axes else size for axis, size in enumerate(export.input_shape))
+    parsed = {name: parse_shapes(text) for name, text in shapes.items()}
+    try:
+        resolve_profiles({INPUT: x}, **parsed, size_multiple=size_multiple)
+    except Dyn2trtError as error:
+        told = str(error)
+        for name in shapes:
+            told = told.replace("--" + name.replace("_", "-"), f"build.{name}")
+        raise Dyn2trtError(told) from None
 
 
 class DataSection(_Section):
     """``[data]``: inputs to compare on."""
 
     images: str = NOISE
-    """An image, a folder of images, a .npz that holds ``x``, ``noise`` or ``noise:N``."""
+    """An image, a folder of images, a .npy, a .npz that holds ``x``, ``noise`` or ``noise:N``."""
     mean: Channels = (0.0, 0.0, 0.0)
-    """Subtracted after scaling to 0..1, red, green, blue."""
+    """Subtracted after scaling to 0..1, red, green, blue; one number for a network of one channel."""
     std: Channels = (1.0, 1.0, 1.0)
     seed: Annotated[int, Field(ge=0)] = 0
     """Of noise."""
+
+    @model_validator(mode="after")
+    def _usable(self) -> DataSection:
+        if not self.images.strip():
+            raise ValueError("images is empty; leave it out for noise")
+        _ours(check_normalisation, self.mean, self.std)
+        return self
 
 
 class CompareSection(_Section):
@@ -234,6 +280,14 @@ class Recipe(_Section):
     compare: CompareSection = CompareSection()
     bench: BenchSection = BenchSection()
 
+    @model_validator(mode="after")
+    def _shapes_fit(self) -> Recipe:
+        if self.export.input_shape[1] in (1, 3):
+            for name in ("mean", "std"):
+                _ours(of_channels, f"data.{name}", getattr(self.data, name), self.export.input_shape[1])
+        _ours(check_build_shapes, self.build, self.export)
+        return self
+
 
 def load_recipe(path: str | os.PathLike[str]) -> Recipe:
     """Read and validate a recipe.
@@ -244,7 +298,7 @@ def load_recipe(path: str | os.PathLike[str]) -> Recipe:
     """
     file = Path(path)
     try:
-        text = file.read_text(encoding="utf-8")
+        text = file.read_text(encoding="utf-8-sig")  # Some editors begin a file with a byte order mark.
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise Dyn2trtError(f"cannot read the recipe {file}: {reason}") from error
@@ -325,7 +379,7 @@ def _explain(problem: Any) -> str:
     own = problem["type"] == "value_error"  # Our own checks say in their words what came.
     shown = f", not {value!r}" if isinstance(value, (str, int, float, list)) and not own else ""
     message = problem["msg"].removeprefix("Value error, ")
-    return f"{key}: {message[0].lower()}{message[1:]}{shown}"
+    return f"{key}{': ' * bool(key)}{message[0].lower()}{message[1:]}{shown}"
 
 
 def _unknown_key(location: list[str]) -> str:

@@ -30,6 +30,7 @@ from dyn2trt.export.surgery import dense_twin, static_twin, with_decision_output
 from dyn2trt.export.surgery.bodiless import without_body
 from dyn2trt.export.surgery.overruled import with_overruled_gates
 from dyn2trt.files import sha256
+from dyn2trt.gates.alike import warn_of_like_decisions
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,7 @@ def measure(
     images_spec: str = "",
     progress: Callable[[str], None] = lambda _: None,
 ) -> Measurement:
-    """Benchmark the exported model at ``path`` on ``images`` [K, 3, H, W].
+    """Benchmark the exported model at ``path`` on ``images`` [K, C, H, W].
 
     Args:
         images_spec: where the images come from, for the record.
@@ -98,6 +99,7 @@ def measure(
     threads = options.threads or usable_cores()
     not_run: list[NotRun] = []
     masks, coefficients = _decisions(model, metadata, images, threads, not_run)
+    warn_of_like_decisions(masks)
     backend: Backend = (
         OnnxRuntimeBackend(graphs, threads)
         if options.backend == "onnxruntime"

@@ -75,9 +75,9 @@ def inputs_of(
     if recipe is not None:
         base = Inputs(recipe.data.images, recipe.data.mean, recipe.data.std, recipe.data.seed)
     return Inputs(
-        images=images or base.images,
-        mean=numbers("--mean", mean, 3) if mean else base.mean,
-        std=numbers("--std", std, 3) if std else base.std,
+        images=base.images if images is None else images,
+        mean=base.mean if mean is None else numbers("--mean", mean),
+        std=base.std if std is None else numbers("--std", std),
         seed=base.seed if seed is None else seed,
     )
 
@@ -167,7 +167,9 @@ def image_size(input_shape: str | None, metadata: ExportMetadata) -> tuple[int, 
     exported = metadata.input_shape[2:]
     if input_shape is None:
         return exported
-    height, width = parse_shape(input_shape)[2:]
+    _, channels, height, width = parse_shape(input_shape)
+    if channels != metadata.input_shape[1]:
+        raise Dyn2trtError(f"the model takes images of {metadata.input_shape[1]} channels, not {channels}")
     if (height, width) != exported and 2 not in metadata.dynamic_axes:
         raise Dyn2trtError(
             f"the model has a fixed size of {exported[0]}x{exported[1]}, not {height}x{width}; export it with "

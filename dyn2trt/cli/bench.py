@@ -19,7 +19,7 @@ def bench(
     images: Annotated[
         str | None,
         typer.Option(
-            help="Images for the model's own activity: a file, a folder, a .npz holding x, noise or noise:N.",
+            help="Images for the model's own activity: a file, a folder, a .npy, a .npz holding x, noise or noise:N.",
             show_default="noise:4",
         ),
     ] = None,
@@ -107,8 +107,11 @@ def bench(
         cuda_graphs=cuda_graphs,
         transfers=transfers,
     )
-    size = image_size(input_shape, read_metadata(model))
-    x = load_inputs(source.images, (None, 3, *size), mean=source.mean, std=source.std, seed=source.seed)
+    metadata = read_metadata(model)
+    size = image_size(input_shape, metadata)
+    x = load_inputs(
+        source.images, (None, metadata.input_shape[1], *size), mean=source.mean, std=source.std, seed=source.seed
+    )
     output = output or model.with_name("bench.json")
     check_writable(output)
     if save_activity is not None:

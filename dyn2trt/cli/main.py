@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from dyn2trt import __version__
-from dyn2trt.errors import Dyn2trtError
+from dyn2trt.errors import Dyn2trtError, Interrupted
 
 VERBS = ("networks", "train", "export", "inspect", "build", "compare", "bench", "report", "run", "doctor")
 """In the order of the pipeline; each is a function of the same name in its own module."""
@@ -49,3 +49,5 @@ def main() -> None:
     except Dyn2trtError as error:
         sys.stderr.write(f"dyn2trt: {error}\n")
         sys.exit(error.exit_code)
+    except KeyboardInterrupt:  # Outside of a verb; within one typer does the same.
+        sys.exit(Interrupted.exit_code)

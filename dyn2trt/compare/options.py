@@ -42,10 +42,10 @@ def compare_options(
         required=backends is not None,
         checkpoint=checkpoint or base.checkpoint,
         plan=plan,
-        images=images or base.images,
-        input_shape=parse_shape(input_shape) if input_shape else None,
-        mean=_channels("--mean", mean) if mean else base.mean,
-        std=_channels("--std", std) if std else base.std,
+        images=base.images if images is None else images,
+        input_shape=None if input_shape is None else parse_shape(input_shape),
+        mean=base.mean if mean is None else _channels("--mean", mean),
+        std=base.std if std is None else _channels("--std", std),
         seed=base.seed if seed is None else seed,
         tolerances=parse_tolerances(tolerance) if tolerance else base.tolerances,
         atol=parse_tolerances(atol) if atol else base.atol,
@@ -93,6 +93,6 @@ def _channels(option: str, text: str) -> tuple[float, ...]:
         values = tuple(float(part) for part in text.split(","))
     except ValueError:
         values = ()
-    if len(values) != 3:
-        raise Dyn2trtError(f"expected {option} R,G,B, such as 0.485,0.456,0.406, not {text!r}")
+    if not values:
+        raise Dyn2trtError(f"expected {option} R,G,B, such as 0.485,0.456,0.406, or one number for grey, not {text!r}")
     return values

@@ -48,5 +48,5 @@ def save_activity(evidence: Evidence, path: Path, *, mean: Sequence[float], std:
     arrays: dict[str, Any] = {f"{MASK}{index}": mask for index, mask in enumerate(evidence.reference_masks)}
     arrays |= {f"{COEFFICIENTS}{index}": values for index, values in enumerate(evidence.reference_coefficients)}
     arrays["images"] = to_pictures(evidence.x, mean=mean, std=std)
-    with replacing(path) as temporary:
-        np.savez_compressed(temporary, **arrays)
+    with replacing(path) as temporary, temporary.open("wb") as file:  # To a path NumPy would add .npz.
+        np.savez_compressed(file, **arrays)

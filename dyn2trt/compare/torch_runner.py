@@ -25,7 +25,7 @@ from dyn2trt.gates.mask_unit import MaskUnit
 class TorchRunner(BaseRunner):
     """Runs a network, by default masked dense: every position is computed, then multiplied by the mask.
 
-    Feeds: ``x`` float32 [N, 3, H, W]; with ``gates`` given, also ``forced0``, ..., float32 [N, 1, Ho, Wo], and a
+    Feeds: ``x`` float32 [N, C, H, W]; with ``gates`` given, also ``forced0``, ..., float32 [N, 1, Ho, Wo], and a
     block is active where they are ≥ 0. Results: ``out0``, ...; ``logits0``, ..., which are what the gates themselves
     say, forced or not; ``coefficients0``, ... of its dynamic kernels; and for every module of ``taps`` its first input
     and its output.
@@ -56,7 +56,7 @@ class TorchRunner(BaseRunner):
         set_execution(self._network, self._execution)
 
     def get_input_metadata_impl(self) -> TensorMetadata:
-        metadata = TensorMetadata().add(INPUT, np.float32, (-1, 3, -1, -1))
+        metadata = TensorMetadata().add(INPUT, np.float32, (-1, -1, -1, -1))
         for index in range(self._gates):
             metadata.add(f"{FORCED}{index}", np.float32, (-1, 1, -1, -1))
         return metadata
