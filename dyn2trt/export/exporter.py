@@ -23,6 +23,7 @@ from dyn2trt.export.dynamic_kernels.placeholders import put_placeholders
 from dyn2trt.export.metadata import Block, Checkpoint, ExportMetadata, Ops, Precision, read_metadata, write_metadata
 from dyn2trt.export.naming import apply_names
 from dyn2trt.export.surgery import dense_twin, inline_composites, with_decision_outputs
+from dyn2trt.export.surgery.graph import to_proto
 from dyn2trt.export.trace import STATIC_FLOW, trace
 from dyn2trt.files import check_writable, replacing, sha256
 from dyn2trt.macs import MacReport, count_macs
@@ -173,7 +174,7 @@ def _blocks(gates: Sequence[tuple[str, str]], macs: MacReport) -> tuple[Block, .
 def _finish(graph: ir.Model, metadata: ExportMetadata, ops: Ops, with_decisions: bool) -> onnx.ModelProto:
     graph.producer_name, graph.producer_version = "dyn2trt", metadata.version
     graph.graph.name = metadata.network
-    model = ir.serde.serialize_model(graph)
+    model = to_proto(graph)
     write_metadata(model, metadata)
     model = dense_twin(model) if ops == "dense" else attach_bodies(model)
     if ops == "primitive":
