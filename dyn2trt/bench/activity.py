@@ -56,7 +56,7 @@ def write_activity(
         named: dict[str, Any] = {f"{MASK_PREFIX}{i}": mask for i, mask in enumerate(masks)}
         named |= {f"{COEFFICIENTS_PREFIX}{i}": values for i, values in enumerate(coefficients)}
         with temporary.open("wb") as file:  # To a path NumPy would add .npz.
-            np.savez_compressed(file, allow_pickle=False, images=pictures, **named)
+            np.savez_compressed(file, images=pictures, **named)
 
 
 def executed_macs(block: Block, mask: Mask) -> npt.NDArray[np.float64]:

@@ -17,6 +17,7 @@ from torch import nn
 from dyn2trt.blocks.base import Execution
 from dyn2trt.compare.graphs import observed
 from dyn2trt.errors import Dyn2trtError
+from dyn2trt.export.dynamic import dynamic_parts
 from dyn2trt.export.metadata import ExportMetadata
 from dyn2trt.export.surgery.bodiless import without_body
 
@@ -63,7 +64,7 @@ class TorchBackend:
         self.name = name
         self._network = network
         self._execution: Execution = "dense" if metadata.ops == "dense" else "masked"
-        kind = "masked dense" if metadata.blocks else "dynamic kernels" if metadata.kernels else "ungated"
+        kind = "masked dense" if metadata.blocks else "dynamic kernels" if dynamic_parts(metadata) else "ungated"
         self._dynamic_kernels = bool(metadata.kernels)
         self.detail = f"torch {torch.__version__} on the CPU, {kind}, {precision}"
 
