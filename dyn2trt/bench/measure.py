@@ -58,13 +58,8 @@ def graphs_of(model: onnx.ModelProto) -> dict[str, onnx.ModelProto]:
     graphs = {OWN: model}
     if metadata.blocks:
         graphs |= {DENSE: dense_twin(model), FORCED: with_overruled_gates(model)}
-    if metadata.kernels:
+    if metadata.kernels or metadata.image_kernels:
         graphs[STATIC] = static_twin(model)
-    if len(graphs) == 1 and metadata.image_kernels:
-        raise Dyn2trtError(
-            f"{metadata.network} makes its kernels by code of its own, so there is no twin with fixed kernels to "
-            "compare it with; dyn2trt.blocks.dynamic has convolutions that have one"
-        )
     if len(graphs) == 1:
         raise Dyn2trtError(
             f"the model has no gated blocks (exported with --ops {metadata.ops}) and no dynamic kernels, so there is "

@@ -12,7 +12,7 @@ from google.protobuf.message import DecodeError
 from pydantic import TypeAdapter, ValidationError
 
 from dyn2trt.errors import Dyn2trtError
-from dyn2trt.export.dynamic_kernels.geometry import Geometry
+from dyn2trt.export.dynamic_kernels.geometry import ConvGeometry, Geometry
 
 KEY = "dyn2trt"
 FORMAT = 1
@@ -106,12 +106,21 @@ class KernelPredictor:
 
 
 @dataclass(frozen=True)
-class ImageKernels:
+class ImageKernels(ConvGeometry):
     """A convolution of a user's own whose kernels are computed from the image, by code that dyn2trt does not know."""
 
     name: str
     """Module path in the network; the prefix of the nodes that it is written as."""
     form: KernelForm
+    input: str
+    """Value that is convolved, [N, in_channels, H, W], or [1, N·in_channels, H, W] where no such value is there."""
+    output: str
+    """Value that holds the result, bias included, in the same way."""
+    transposed: bool = False
+    pads_behind: tuple[int, int] | None = None
+    """Rows below and columns to the right, where they are others than ``pads``."""
+    output_padding: tuple[int, int] = (0, 0)
+    """Of a transposed convolution."""
 
 
 @dataclass(frozen=True)

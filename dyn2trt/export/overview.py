@@ -108,10 +108,11 @@ def _facts(metadata: ExportMetadata) -> dict[str, str]:
         weights = f"random, seed {metadata.seed}" if metadata.seed is not None else "not recorded"
     kept = ["gates fp32"] * bool(metadata.blocks) + ["coefficients fp32"] * bool(metadata.kernels)
     macs = metadata.macs_gated + metadata.macs_ungated
-    share = f"{metadata.macs_gated / (macs or 1):.1%} in {len(metadata.blocks)} gated blocks"
-    if metadata.kernels:
-        making = f"{metadata.macs_generation / (macs or 1):.1%} in making kernels"
-        share = f"{share} and {making}" if metadata.blocks else making
+    shares = [f"{metadata.macs_gated / (macs or 1):.1%} in {len(metadata.blocks)} gated blocks"]
+    if metadata.kernels or metadata.image_kernels:
+        making = [f"{metadata.macs_generation / (macs or 1):.1%} in making kernels"] if metadata.kernels else []
+        shares = shares * bool(metadata.blocks) + making
+    share = f", of them {' and '.join(shares)}" if shares else ""
     outputs = (metadata.outputs, metadata.masks, metadata.coefficients)
     return {
         "network": f"{metadata.network} {options}".rstrip(),
@@ -122,7 +123,7 @@ def _facts(metadata: ExportMetadata) -> dict[str, str]:
         "outputs": ", ".join(name for names in outputs for name in _shortened(names)),
         "dynamic": describe_dynamic(metadata),
         **({"kernels of own code": _image_kernels(metadata)} if metadata.image_kernels else {}),
-        "MACs per image": f"{_giga(macs)}, of them {share}",
+        "MACs per image": f"{_giga(macs)}{share}",
     }
 
 

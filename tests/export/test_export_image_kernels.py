@@ -19,6 +19,8 @@ from dyn2trt.blocks.precision import to_precision
 from dyn2trt.errors import Dyn2trtError
 from dyn2trt.export import export_network
 from dyn2trt.export.dynamic import describe_dynamic, dynamic_parts
+from dyn2trt.export.metadata import read_metadata
+from dyn2trt.export.surgery import static_twin
 
 SIDE_BY_SIDE = ("condconv_same", "unparted")
 """Layers that do more than convolve while the images lie side by side, so that they have to."""
@@ -39,6 +41,19 @@ def error(got: np.ndarray, wanted: np.ndarray) -> float:
     return float(np.linalg.norm(got - wanted) / np.linalg.norm(wanted))
 
 
+def hold_twin_to(path: Path, x: Tensor, shape: tuple[int, ...]) -> None:
+    """The twin with fixed kernels gives outputs of the same shape by ordinary convolutions alone."""
+    twin = static_twin(onnx.load(path))
+    assert read_metadata(twin).image_kernels == ()
+    onnx.checker.check_model(twin, full_check=True)
+    onnx.save(twin, path.with_name("twin.onnx"))
+    assert run(path.with_name("twin.onnx"), x).shape == shape
+    constants = {tensor.name for tensor in twin.graph.initializer}
+    convolutions = [node for node in twin.graph.node if node.op_type in ("Conv", "ConvTranspose")]
+    assert all(node.input[1] in constants for node in convolutions)
+    assert not [name for name in constants if name.startswith("one_hot")]
+
+
 @pytest.mark.parametrize("layer", LAYERS)
 def test_one_file_serves_every_batch(tmp_path: Path, layer: str) -> None:
     network = network_of(layer)
@@ -50,6 +65,7 @@ def test_one_file_serves_every_batch(tmp_path: Path, layer: str) -> None:
         with torch.no_grad():
             wanted = copy.deepcopy(network).double()(x.double()).numpy()
         assert error(run(tmp_path / "m.onnx", x), wanted) <= 1e-5
+    hold_twin_to(tmp_path / "m.onnx", images(3), wanted[:3].shape)
     if layer not in SIDE_BY_SIDE:
         model = onnx.shape_inference.infer_shapes(onnx.load(tmp_path / "m.onnx"))
         assert not [node for node in model.graph.node if node.op_type == "Shape"]
@@ -80,13 +96,17 @@ def test_fp16_errs_no_more_than_twice_as_far_as_torch(tmp_path: Path, layer: str
 
 
 @pytest.mark.parametrize("batch", [1, 3])
-def test_a_static_batch_keeps_the_grouped_convolution(tmp_path: Path, batch: int) -> None:
-    network, x = network_of("odconv"), images(batch)
+@pytest.mark.parametrize("layer", ["odconv", "condconv_same", "modulated_up"])
+def test_a_static_batch_keeps_the_grouped_convolution(tmp_path: Path, layer: str, batch: int) -> None:
+    network, x = network_of(layer), images(batch)
     metadata = export_network(network, input_shape=(batch, 3, 20, 16), path=tmp_path / "m.onnx")
     assert [(kernels.name, kernels.form) for kernels in metadata.image_kernels] == [("1", "grouped")]
+    assert metadata.image_kernels[0].in_channels == 8
     assert describe_dynamic(metadata) == "kernels of 1 convolution"
     with torch.no_grad():
-        assert error(run(tmp_path / "m.onnx", x), network(x).numpy()) <= 1e-5
+        wanted = network(x).numpy()
+    assert error(run(tmp_path / "m.onnx", x), wanted) <= 1e-5
+    hold_twin_to(tmp_path / "m.onnx", x, wanted.shape)
 
 
 def test_computed_weights_that_no_image_makes_are_no_dynamic_kernels(tmp_path: Path) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict
 
 import onnx_ir as ir
 from onnx_ir.passes import common
@@ -30,12 +31,12 @@ def expand_batch_groups(model: ir.Model) -> tuple[ImageKernels, ...]:
     made = _made_of_the_input(graph)
     found = []
     for node in list(graph):
-        path = str(node.name).rpartition("/")[0]
         if node.domain == DOMAIN and node.op_type == batch_groups.CONVOLUTION:
             name = unique(node.attributes["path"].as_string(), taken)
             found.append(_expand(graph, node, name))
         elif node.op_type in ("Conv", "ConvTranspose") and node.inputs[1] in made:
-            found.append(ImageKernels(unique(path or node.op_type, taken), "grouped"))
+            path = str(node.name).rpartition("/")[0]
+            found.append(_describe(graph, node, unique(path or node.op_type, taken)))
     common.RemoveUnusedNodesPass()(model)
     common.RemoveUnusedOpsetsPass()(model)
     return tuple(found)
@@ -48,6 +49,43 @@ def _made_of_the_input(graph: ir.Graph) -> set[ir.Value]:
         if node.op_type not in ("Shape", "Size") and made.intersection(v for v in node.inputs if v is not None):
             made.update(node.outputs)
     return made
+
+
+def _describe(graph: ir.Graph, node: ir.Node, name: str) -> ImageKernels:
+    """A Conv or ConvTranspose with computed weights, as torch wrote it."""
+    x, weight, output = node.inputs[0], node.inputs[1], node.outputs[0]
+    assert x is not None
+    assert x.shape is not None
+    assert weight is not None
+    assert weight.shape is not None
+    assert output.shape is not None
+    assert graph.inputs[0].shape is not None
+    batch, groups = graph.inputs[0].shape[0], node.attributes.get_int("group", 1)
+    # Of an ordinary convolution whose kernels all images share, every image is one of the batch already.
+    n = batch if x.shape[0] == 1 and isinstance(batch, int) and groups % batch == 0 else 1
+    top, left, bottom, right = node.attributes.get_ints("pads", [0, 0, 0, 0])
+    channels, filters, kernel = int(x.shape[1]) // n, int(output.shape[1]) // n, weight.shape[2:]  # type: ignore[arg-type]
+    return ImageKernels(
+        channels,
+        filters,
+        groups // n,
+        (int(kernel[0]), int(kernel[1])),  # type: ignore[arg-type]
+        _two(node.attributes.get_ints("strides", [1, 1])),
+        (top, left),
+        _two(node.attributes.get_ints("dilations", [1, 1])),
+        name=name,
+        form="grouped",
+        input=str(next(_of_images(_back(x), channels, x), x).name),
+        output=str(next(_of_images(_forth(output), filters, output), output).name),
+        transposed=node.op_type == "ConvTranspose",
+        pads_behind=None if (bottom, right) == (top, left) else (bottom, right),
+        output_padding=_two(node.attributes.get_ints("output_padding", [0, 0])),
+    )
+
+
+def _two(numbers: Sequence[int]) -> tuple[int, int]:
+    first, second = numbers
+    return first, second
 
 
 def _expand(graph: ir.Graph, node: ir.Node, name: str) -> ImageKernels:
@@ -82,29 +120,45 @@ def _expand(graph: ir.Graph, node: ir.Node, name: str) -> ImageKernels:
         y = writer.op("Add", [y, writer.reshape(_root(bias), [-1, o, 1, 1])])
     _deliver(writer, node, y, o)
     graph.remove(node, safe=True)
-    return ImageKernels(name, form)
+    return ImageKernels(
+        **asdict(geometry),
+        name=name,
+        form=form,
+        input=str(images.name),
+        output=str(y.name),
+        transposed=transposed,
+        output_padding=pair(node, "output_padding"),
+    )
 
 
 def _images(writer: Writer, x: ir.Value, channels: int) -> ir.Value:
     """[1, N·C, H, W] as [N, C, H, W]: what it was laid side by side from, where that is still there."""
+    found = next(_of_images(_back(x), channels, x), None)
+    if found is not None:
+        return found
     assert x.shape is not None
-    for value in _back(x):
-        shape = value.shape
-        if shape is not None and len(shape) == 4 and tuple(shape[1:]) == (channels, *x.shape[2:]):
-            return value
-    return writer.reshape(x, [-1, channels, 0, 0])
+    images = writer.reshape(x, [-1, channels, 0, 0])
+    images.shape, images.type = ir.Shape([None, channels, *x.shape[2:]]), x.type
+    return images
+
+
+def _of_images(values: Iterable[ir.Value], channels: int, side_by_side: ir.Value) -> Iterator[ir.Value]:
+    """Those of ``values``, all with the elements of ``side_by_side`` [1, N·C, H, W], that are [N, channels, H, W]."""
+    assert side_by_side.shape is not None
+    wanted = (channels, *side_by_side.shape[2:])
+    for value in values:
+        if value.shape is not None and len(value.shape) == 4 and tuple(value.shape[1:]) == wanted:
+            yield value
 
 
 def _deliver(writer: Writer, node: ir.Node, y: ir.Value, channels: int) -> None:
     """Give y [N, O, Ho, Wo] to whatever took the result apart into images, and [1, N·O, Ho, Wo] to the rest."""
     side_by_side = node.outputs[0]
     assert side_by_side.shape is not None
-    wanted = (channels, *side_by_side.shape[2:])
-    for value in list(_forth(side_by_side)):
-        if value.shape is not None and len(value.shape) == 4 and tuple(value.shape[1:]) == wanted:
-            hand_over(value, y)
+    for value in list(_of_images(_forth(side_by_side), channels, side_by_side)):
+        hand_over(value, y)
     if y.shape is None:
-        y.type = side_by_side.type
+        y.shape, y.type = ir.Shape([None, channels, *side_by_side.shape[2:]]), side_by_side.type
     if side_by_side.uses() or side_by_side.is_graph_output():
         hand_over(side_by_side, writer.reshape(y, [1, -1, 0, 0]))
 
