@@ -30,8 +30,8 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Yield a temporary path whose content is at ``path`` when the block ends without an exception.
 
     A regular file, or one to come, is replaced: a block that fails, or is interrupted, leaves what was there as it
-    was. A symbolic link stays, and what it points to is replaced. What is no regular file (a FIFO, a device, anything
-    under /dev or /proc such as /dev/stdout) stays too, and the content is written into it.
+    was. A symbolic link stays, and what it points to is replaced. What is no regular file (a FIFO, a device), and what is open
+    already (/dev/stdout, /dev/fd/3), stays too, and the content is written into it.
 
     Raises:
         Dyn2trtError: the folder cannot be made or written to, the path is a folder or a socket, or there is no room.
@@ -110,7 +110,8 @@ def _target(path: Path) -> Path | None:
     if stat.S_ISSOCK(mode):
         raise OSError(errno.ENXIO, "it is a socket")
     # The files behind /dev/stdout and /dev/fd/3 are open already: who opened them reads them through that.
-    opened = Path(os.path.abspath(path)).parts[1:2] in (("dev",), ("proc",))
+    parts = Path(os.path.abspath(path)).parts[1:3]
+    opened = parts[:1] == ("proc",) or parts in (("dev", "stdout"), ("dev", "stderr"), ("dev", "fd"))
     return None if opened or not stat.S_ISREG(mode) else Path(os.path.realpath(path))
 
 

@@ -104,7 +104,8 @@ def image_files(spec: str | Path) -> list[Path]:
     path = _existing(spec)
     if not path.is_dir():
         return [path]
-    files, skipped = [], []
+    files: list[Path] = []
+    skipped: list[Path] = []
     for file in sorted(path.iterdir()):
         if file.is_file() or file.name.startswith("."):
             (files if is_image_name(file) else skipped).append(file)

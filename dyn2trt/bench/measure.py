@@ -175,6 +175,8 @@ def _decisions(
     """The model's own masks and coefficients, by ONNX Runtime on the CPU whatever the backend measured."""
     gates = [f"{MASK_PREFIX}{i}" for i in range(len(metadata.blocks))]
     predictors = [predictor.coefficients for predictor in metadata.kernels]
+    if not gates and not predictors:
+        return [], []
     try:
         session = OnnxRuntimeSession(with_decision_outputs(model), threads)
     except MissingDependency as reason:

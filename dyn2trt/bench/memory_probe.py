@@ -28,7 +28,7 @@ def probe_memory(model: bytes, feed: dict[str, npt.NDArray[Any]], threads: int) 
     with tempfile.TemporaryDirectory() as folder:
         path, data = Path(folder, "model.onnx"), Path(folder, "feed.npz")
         path.write_bytes(model)
-        np.savez(data, **feed)
+        np.savez(data, **feed)  # type: ignore[arg-type]  # A later NumPy's own options.
         command = [sys.executable, "-m", "dyn2trt.bench.memory_probe", str(path), str(data), str(threads)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:

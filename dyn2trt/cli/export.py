@@ -72,6 +72,7 @@ def export(
     from rich.console import Console
 
     from dyn2trt.errors import Dyn2trtError
+    from dyn2trt.files import can_be_read_back
 
     given: dict[str, dict[str, Any]] = {
         "network": {"name": network, "checkpoint": checkpoint, "seed": seed, "options": settings},
@@ -86,6 +87,8 @@ def export(
     }
     if runtime not in ("any", "trtexec"):
         raise Dyn2trtError(f"--for is any or trtexec, not {runtime!r}")
+    if runtime == "trtexec" and not can_be_read_back(output):
+        raise Dyn2trtError(f"--for trtexec writes a regular file, and {output} is none; choose another path")
     console = Console(stderr=True)
     source, wanted = _sections(recipe, given)
     with console.status("exporting"):

@@ -190,7 +190,8 @@ def _bench(recipe: Recipe, folder: RunFolder, backend: str, record: Path, progre
     from dyn2trt.files import write_text
     from dyn2trt.images import load_inputs
 
-    data, (_, channels, *size) = recipe.data, recipe.export.input_shape
+    data, (_, channels, *_) = recipe.data, recipe.export.input_shape
+    size = recipe.export.input_shape[2:]
     options = options_of(recipe, backend=backend, seed=data.seed)
     x = load_inputs(data.images, (None, channels, *size), mean=data.mean, std=data.std, seed=data.seed)
     if backend == "tensorrt":

@@ -298,6 +298,15 @@ def test_what_becomes_a_plugin_is_parsed_without_its_body(tmp_path, tensorrt_on_
     assert [function.name for function in parsed[-1][0].functions] == ["GatedInvertedResidual"]
 
 
+@pytest.mark.parametrize("which", ["plan", "timing cache"])
+def test_what_is_read_again_is_no_fifo(tmp_path, which):
+    os.mkfifo(tmp_path / "fifo")
+    model = dense_model(tmp_path / "model.onnx")
+    plan, cache = (tmp_path / "fifo", None) if which == "plan" else (tmp_path / "model.plan", tmp_path / "fifo")
+    with pytest.raises(Dyn2trtError, match=f"a {which}.* is a regular file, and .*fifo is none"):
+        build_engine(model, plan, BuildOptions(timing_cache=cache))
+
+
 def test_weights_beside_the_model_are_found(tmp_path):
     model = onnx.load(dense_model(tmp_path / "model.onnx"))
     for tensor in model.graph.initializer:

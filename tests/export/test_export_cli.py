@@ -249,4 +249,6 @@ def test_a_file_for_trtexec_has_no_bodies_and_says_so_where_they_are_needed(tmp_
     runtime = next(b for b in json.loads(compared.stdout)["backends"] if b["name"] == "onnxruntime")
     assert "without --for trtexec" in runtime["not_run"]
     assert "without --for trtexec" in refusal("bench", path)
+    os.mkfifo(tmp_path / "fifo")
+    assert "is none" in refusal("export", *SMALL, "--for", "trtexec", "-o", tmp_path / "fifo")
     assert "any or trtexec" in refusal("export", *SMALL, "--for", "trt", "-o", path)

@@ -184,7 +184,8 @@ def _(
 
 def translation_table() -> dict[Callable[..., Any], Callable[..., Any]]:
     """``custom_translation_table`` of the placeholder for ``torch.onnx.export``."""
-    option, kinds = OpSchema.FormalParameterOption, onnx.AttributeProto
+    option = OpSchema.FormalParameterOption
+    kinds: Any = onnx.AttributeProto
     schema = OpSchema(
         CONVOLUTION,
         DOMAIN,
