@@ -105,38 +105,42 @@ def sparse(case: Case, tensors: list[Tensor], ops: Any = torch.ops.dyn2trt) -> C
     return run
 
 
-def dense(case: Case, tensors: list[Tensor]) -> Callable[[list[Tensor]], Tensor]:
-    """The same block ungated, by torch's convolutions on weights in torch's layout."""
+@dataclass(frozen=True)
+class Layer:
+    """One convolution of the block in torch's layout, padded so that it keeps the grid."""
+
+    weight: Tensor
+    bias: Tensor
+    stride: int
+    padding: int
+    groups: int
+
+
+def dense_layers(case: Case, tensors: list[Tensor]) -> list[Layer]:
+    """The block's convolutions for torch, weights in the layout of the case."""
     layout = torch.channels_last if case.layout == "nhwc" else torch.contiguous_format
-    weights = []
-    for weight, bias in zip(tensors[::2], tensors[1::2], strict=True):
-        filters = weight.permute(2, 0, 1)[:, None] if weight.dim() == 3 else weight.permute(0, 3, 1, 2)
-        weights.append((filters.contiguous(memory_format=layout), bias))
+    strided = 0 if case.name == "gated_basic_block" else 1
+    layers = []
+    for i, (weight, bias) in enumerate(zip(tensors[::2], tensors[1::2], strict=True)):
+        depthwise = weight.dim() == 3
+        filters = weight.permute(2, 0, 1)[:, None] if depthwise else weight.permute(0, 3, 1, 2)
+        filters = filters.contiguous(memory_format=layout)
+        groups = filters.shape[0] if depthwise else 1
+        layers.append(Layer(filters, bias, case.stride if i == strided else 1, filters.shape[-1] // 2, groups))
+    return layers
+
+
+def dense(case: Case, tensors: list[Tensor]) -> Callable[[list[Tensor]], Tensor]:
+    """The same block ungated, by torch's convolutions, a kernel an operation."""
+    layers = dense_layers(case, tensors)
     inner = functional.relu6 if case.name == "gated_inverted_residual" else functional.relu
 
     def run(given: list[Tensor]) -> Tensor:
         y = x = given[0]
-        strided = 0 if case.name == "gated_basic_block" else 1
-        for i, (weight, bias) in enumerate(weights):
-            depthwise = weight.shape[1] == 1 and weight.shape[0] > 1
-            y = functional.conv2d(
-                y,
-                weight,
-                bias,
-                stride=case.stride if i == strided else 1,
-                padding=weight.shape[-1] // 2,
-                groups=weight.shape[0] if depthwise else 1,
-            )
-            if i < len(weights) - 1:
+        for i, layer in enumerate(layers):
+            y = functional.conv2d(y, layer.weight, layer.bias, layer.stride, layer.padding, groups=layer.groups)
+            if i < len(layers) - 1:
                 y = inner(y)
         return x + y if len(given) == 1 else functional.relu(given[1] + y)
 
     return run
-
-
-def dilate(mask: Tensor, stride: int = 1, grid: tuple[int, int] | None = None) -> Tensor:
-    """Input sites, bool [n, 1, h, w], that a 3x3 with padding 1 reads at the active output sites."""
-    h, w = grid if grid is not None and stride > 1 else (mask.shape[2], mask.shape[3])
-    spread = torch.zeros(mask.shape[0], 1, h, w, device=mask.device)
-    spread[:, :, ::stride, ::stride] = mask.float()
-    return functional.max_pool2d(spread, 3, 1, 1) > 0

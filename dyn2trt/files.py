@@ -30,8 +30,8 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Yield a temporary path whose content is at ``path`` when the block ends without an exception.
 
     A regular file, or one to come, is replaced: a block that fails, or is interrupted, leaves what was there as it
-    was. A symbolic link stays, and what it points to is replaced. What is no regular file (a FIFO, a device), and what is open
-    already (/dev/stdout, /dev/fd/3), stays too, and the content is written into it.
+    was. A symbolic link stays, and what it points to is replaced. What is no regular file (a FIFO, a device) stays
+    too, and so does what is open already (/dev/stdout, /dev/fd/3): the content is written into it.
 
     Raises:
         Dyn2trtError: the folder cannot be made or written to, the path is a folder or a socket, or there is no room.

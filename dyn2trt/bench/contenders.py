@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -13,14 +12,7 @@ from dyn2trt.bench.interleave import Contender
 from dyn2trt.bench.masks import to_logits
 from dyn2trt.export.metadata import INPUT
 from dyn2trt.export.surgery.overruled import PREFIX
-
-Feed = Mapping[str, npt.NDArray[Any]]
-
-
-class Timed(Protocol):
-    """A session of either backend."""
-
-    def time(self, feed: Feed) -> float: ...
+from dyn2trt.runtimes.session import Session
 
 
 def batches_of(images: npt.NDArray[np.float32], batch: int) -> list[npt.NDArray[np.float32]]:
@@ -29,12 +21,12 @@ def batches_of(images: npt.NDArray[np.float32], batch: int) -> list[npt.NDArray[
     return [images[np.arange(i * batch, (i + 1) * batch) % len(images)] for i in range(count)]
 
 
-def natural(session: Timed, batches: Sequence[npt.NDArray[np.float32]]) -> Contender:
+def natural(session: Session, batches: Sequence[npt.NDArray[np.float32]]) -> Contender:
     """The network as it is, on batch i in round i: rounds of two such contenders see the same images."""
     return lambda i: session.time({INPUT: batches[i % len(batches)]})
 
 
-def forced(session: Timed, batches: Sequence[npt.NDArray[np.float32]], masks: Sequence[Masks]) -> Contender:
+def forced(session: Session, batches: Sequence[npt.NDArray[np.float32]], masks: Sequence[Masks]) -> Contender:
     """The network with overruled gates, its mask sets taking turns."""
 
     def run(i: int) -> float:

@@ -18,12 +18,12 @@ import onnx_ir as ir
 
 from dyn2trt.bench.interleave import Budget, interleave
 from dyn2trt.bench.latency import speedup, summarise
-from dyn2trt.bench.onnxruntime_session import OnnxRuntimeSession
 from dyn2trt.bench.record import BlockTiming, NotRun
 from dyn2trt.contract import SCHEMAS
 from dyn2trt.export.metadata import INPUT, Block
 from dyn2trt.export.surgery import dense_twin
 from dyn2trt.export.surgery.graph import close_model, gates, open_model
+from dyn2trt.runtimes.onnxruntime_session import OnnxRuntimeSession
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 import onnx
 
-from dyn2trt.bench.backends import FORCED
-from dyn2trt.bench.measure import graphs_of, served_batches
+from dyn2trt.bench.measure import served_batches
 from dyn2trt.bench.options import BenchOptions
+from dyn2trt.bench.sessions import FORCED, graphs_of
 from dyn2trt.errors import Dyn2trtError
 from dyn2trt.export.metadata import load_model, read_metadata
 
@@ -69,8 +69,8 @@ def with_plans(
     Raises:
         Dyn2trtError: a build failed; MissingDependency when TensorRT, pycuda or a GPU is missing.
     """
-    from dyn2trt.bench.tensorrt_session import import_pycuda
     from dyn2trt.engine import BuildOptions, build_engine
+    from dyn2trt.runtimes.tensorrt_session import import_pycuda
 
     build = build or BuildOptions()
     import_pycuda()

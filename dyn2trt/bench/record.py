@@ -10,6 +10,7 @@ from typing import Annotated
 
 from pydantic import AliasChoices, Field, TypeAdapter, ValidationError
 
+from dyn2trt.activity.summary import Activity
 from dyn2trt.bench.break_even import BreakEven, Verdict
 from dyn2trt.bench.generation import GenerationCost
 from dyn2trt.bench.latency import Interval, Latency
@@ -82,33 +83,6 @@ class Settings:
     max_rounds: int
     seconds: float
     masks_per_ratio: int
-
-
-@dataclass(frozen=True)
-class BlockActivity:
-    """One gated block on the user's images."""
-
-    name: str
-    op: str
-    grid: tuple[int, int]
-    macs_total: int
-    site_fraction: float
-    """Share of active output sites, averaged over the images."""
-    mac_fraction: float
-    """Multiply-accumulates that the gate asks for, halo included, over those of the ungated block."""
-
-
-@dataclass(frozen=True)
-class Activity:
-    """The model's own activity on the user's images."""
-
-    images: int
-    ratio: float
-    """Share of active sites, blocks weighted by their multiply-accumulates: the model's place on the sweep's axis."""
-    mac_fraction: float
-    """Multiply-accumulates that the gates ask for, halo included, over those when every site is active. A runtime may
-    do more: a body that finds dense cheaper computes every site."""
-    blocks: tuple[BlockActivity, ...]
 
 
 @dataclass(frozen=True)

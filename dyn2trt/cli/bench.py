@@ -80,7 +80,7 @@ def bench(
     """
     from rich.console import Console
 
-    from dyn2trt.bench.activity import write_activity
+    from dyn2trt.activity.archive import write_activity
     from dyn2trt.bench.measure import measure
     from dyn2trt.bench.options import image_size, inputs_of, options_of, read_recipe
     from dyn2trt.bench.plans import with_plans

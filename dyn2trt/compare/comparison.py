@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,32 +15,31 @@ from numpy.typing import NDArray
 from dyn2trt.compare import runs
 from dyn2trt.compare.allowance import allowed_errors, yardstick
 from dyn2trt.compare.backends import (
-    CPU,
     ONNXRUNTIME,
     TENSORRT,
     TORCH,
     Backend,
-    Feed,
-    NotRun,
     OnnxRuntimeBackend,
+    TensorRtBackend,
     TorchBackend,
 )
 from dyn2trt.compare.bisect import bisect, first_decision
 from dyn2trt.compare.coefficients import CoefficientResult, judge_coefficients
-from dyn2trt.compare.gates import GateStatistics, compare_gates
+from dyn2trt.compare.gates import compare_all_gates
 from dyn2trt.compare.metrics import NormCompareFunc
-from dyn2trt.compare.names import FORCED, INPUT, LOGITS, MASK
 from dyn2trt.compare.reference import reference_network
 from dyn2trt.compare.result import BackendResult, Cause, Comparison
 from dyn2trt.compare.runs import Iterations
-from dyn2trt.compare.tensorrt_backend import TensorRTBackend
 from dyn2trt.compare.tolerances import Tolerances
 from dyn2trt.compare.verdict import Allowed, causes, judge_forced_gates, judge_free_gates, judge_outputs
-from dyn2trt.errors import Dyn2trtError
+from dyn2trt.errors import Dyn2trtError, MissingDependency
 from dyn2trt.export.metadata import ExportMetadata, load_model, read_metadata
 from dyn2trt.files import sha256
 from dyn2trt.gates.alike import warn_of_like_decisions
 from dyn2trt.images import load_inputs
+from dyn2trt.runtimes.names import FORCED, INPUT, LOGITS, MASK
+from dyn2trt.runtimes.onnxruntime_session import CPU
+from dyn2trt.runtimes.session import Feed
 
 
 @dataclass(frozen=True)
@@ -127,7 +127,7 @@ def compare_model(
     for name in options.backends:
         try:
             made[name] = _backend(name, options, model, metadata, network)
-        except NotRun as reason:
+        except MissingDependency as reason:
             made[name] = str(reason)
     reference = made.pop(options.backends[0])
     if isinstance(reference, str):
@@ -135,8 +135,8 @@ def compare_model(
 
     progress(f"{reference.name} (reference)")
     try:
-        free = runs.run(reference.runner(feeds[0]), feeds)
-    except NotRun as reason:
+        free = runs.run(reference, feeds)
+    except MissingDependency as reason:
         raise Dyn2trtError(f"the reference {reference.name} cannot run: {reason}") from reason
     gates = len(metadata.blocks)
     decisions = [[batch[f"{LOGITS}{i}"] for i in range(gates)] for batch in free]
@@ -187,16 +187,15 @@ def _compare_backend(
 ) -> BackendResult:
     metadata, options = setting.metadata, setting.options
     try:
-        free = free_runs[backend.name] = runs.run(backend.runner(setting.feeds[0]), setting.feeds)
+        free = free_runs[backend.name] = runs.run(backend, setting.feeds)
         forced, notes = None, []
         if metadata.blocks:
             try:
-                runner = backend.runner(setting.forced_feeds[0], forced=True)
-                forced = forced_runs[backend.name] = runs.run(runner, setting.forced_feeds)
-            except NotRun as reason:
+                forced = forced_runs[backend.name] = runs.run(backend, setting.forced_feeds, forced=True)
+            except MissingDependency as reason:
                 notes.append(f"not run with the reference's masks forced: {reason}")
         return _judge(backend, setting, free, forced, notes)
-    except NotRun as reason:
+    except MissingDependency as reason:
         return _not_run(backend.name, str(reason), options.required, backend.detail)
     except Dyn2trtError as error:
         return BackendResult(backend.name, backend.detail, causes=(Cause("run", str(error)),))
@@ -206,9 +205,10 @@ def _judge(
     backend: Backend, setting: _Setting, free: Iterations, forced: Iterations | None, notes: list[str]
 ) -> BackendResult:
     metadata, options, allowed = setting.metadata, setting.options, setting.allowed
-    free_statistics = _gate_statistics(setting, free)
+    gates = partial(compare_all_gates, metadata.blocks, reference=setting.free, images=setting.images)
+    free_statistics = gates(free)
     free_gates = judge_free_gates(free_statistics, allowed.logits, alone=forced is None)
-    forced_gates = judge_forced_gates(_gate_statistics(setting, forced), allowed.logits) if forced else ()
+    forced_gates = judge_forced_gates(gates(forced), allowed.logits) if forced else ()
     flips = sum(gate.flipped for gate in free_statistics)
     norm, elements = NormCompareFunc(allowed.outputs), runs.elementwise(options.atol, options.rtol)
 
@@ -258,7 +258,7 @@ def _judge(
     feed = setting.forced_feeds[worst]
     try:
         divergence = bisect(setting.reference, backend, metadata, feed, allowed, setting.torch_low)
-    except NotRun as reason:
+    except MissingDependency as reason:
         notes.append(f"not run with its blocks made visible: {reason}")
         return replace(result, notes=tuple(notes), divergence=first_decision(free_gates, coefficients))
     return replace(result, divergence=divergence)
@@ -275,20 +275,6 @@ def _not_shown(metadata: ExportMetadata, free: Iterations) -> str:
     return " and no ".join(what for what, lacks in lacking.items() if lacks)
 
 
-def _gate_statistics(setting: _Setting, candidate: Iterations) -> list[GateStatistics]:
-    """Compare the gates, over all images; empty where the candidate gives neither logits nor masks."""
-    statistics = []
-    for index, block in enumerate(setting.metadata.blocks):
-        expected = _joined(setting.free, f"{LOGITS}{index}", setting.images)
-        logits = _joined(candidate, f"{LOGITS}{index}", setting.images)
-        mask = _joined(candidate, f"{MASK}{index}", setting.images)
-        if expected is None or (logits is None and mask is None):
-            return []
-        layer = block.gate == "layer"
-        statistics.append(compare_gates(block.name, expected, logits=logits, mask=mask, layer=layer))
-    return statistics
-
-
 def _judge_coefficients(setting: _Setting, candidate: Iterations) -> tuple[CoefficientResult, ...]:
     """Compare the coefficients of dynamic kernels; empty where there are none, or the candidate does not give them."""
     metadata = setting.metadata
@@ -300,14 +286,8 @@ def _judge_coefficients(setting: _Setting, candidate: Iterations) -> tuple[Coeff
 
 def _coefficients(metadata: ExportMetadata, iterations: Iterations, images: int) -> list[NDArray[np.float32]]:
     """[N, size] a predictor, as far as they are given."""
-    arrays = [_joined(iterations, predictor.coefficients, images) for predictor in metadata.kernels]
+    arrays = [runs.joined(iterations, predictor.coefficients, images) for predictor in metadata.kernels]
     return [array for array in arrays if array is not None]
-
-
-def _joined(iterations: Iterations, name: str, images: int) -> NDArray[Any] | None:
-    if any(name not in batch for batch in iterations):
-        return None
-    return np.concatenate([batch[name] for batch in iterations])[:images]
 
 
 def _backend(
@@ -317,7 +297,7 @@ def _backend(
         return TorchBackend(network, metadata)
     if name == ONNXRUNTIME:
         return OnnxRuntimeBackend(model, metadata, options.provider)
-    return TensorRTBackend(options.model, model, options.plan)
+    return TensorRtBackend(options.model, model, options.plan)
 
 
 def _not_run(name: str, reason: str, required: bool, detail: str = "") -> BackendResult:

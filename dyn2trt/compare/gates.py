@@ -7,6 +7,7 @@ at a large margin is a fault. Blocks after a flip see other data, so their flips
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dyn2trt.compare.metrics import relative_error
+from dyn2trt.compare.runs import Iterations, joined
+from dyn2trt.export.metadata import Block
+from dyn2trt.runtimes.names import LOGITS, MASK
 
 
 @dataclass(frozen=True)
@@ -80,3 +84,22 @@ def compare_gates(
         logit_scale=float(np.sqrt(np.mean(np.square(reference_logits, dtype=np.float64)))),
         agreement=1.0 - float(flipped.mean()),
     )
+
+
+def compare_all_gates(
+    blocks: Sequence[Block], candidate: Iterations, reference: Iterations, images: int | None = None
+) -> list[GateStatistics]:
+    """Compare the gates of all blocks; empty where the candidate gives neither logits nor masks.
+
+    Args:
+        images: compare the first so many alone; None compares all.
+    """
+    statistics = []
+    for index, block in enumerate(blocks):
+        expected = joined(reference, f"{LOGITS}{index}", images)
+        logits, mask = (joined(candidate, f"{prefix}{index}", images) for prefix in (LOGITS, MASK))
+        if expected is None or (logits is None and mask is None):
+            return []
+        layer = block.gate == "layer"
+        statistics.append(compare_gates(block.name, expected, logits=logits, mask=mask, layer=layer))
+    return statistics

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from dyn2trt.compare.backends import NAMES, parse_provider
+from dyn2trt.compare.backends import NAMES
 from dyn2trt.compare.comparison import CompareOptions
 from dyn2trt.compare.tolerances import Tolerances, parse_tolerances
 from dyn2trt.errors import Dyn2trtError
 from dyn2trt.recipe import Recipe, load_recipe, parse_shape
+from dyn2trt.runtimes.onnxruntime_session import parse_provider
 
 
 def compare_options(

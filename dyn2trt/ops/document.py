@@ -1,18 +1,18 @@
-"""Writes ``docs/ops.md`` from the schemas: ``python -m dyn2trt.ops.document docs/ops.md``."""
+"""Writes what is made of the contract into a checkout: ``python -m dyn2trt.ops.document``."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable
+from pathlib import Path
 
 from dyn2trt import contract
 from dyn2trt.contract import COMPOSITES, DOMAIN, PRIMITIVES, VERSION, Attribute, OpSchema, Tensor
 from dyn2trt.files import write_text
+from dyn2trt.ops.cpp_tables import cpp_tables
 
 _INTRODUCTION = f"""# Ops of domain `{DOMAIN}`, version {VERSION}
 
-This page is generated from `dyn2trt/contract.py`; change that file, then run
-`python -m dyn2trt.ops.document docs/ops.md`.
+This page is generated from `dyn2trt/contract/`; change that, then run `python -m dyn2trt.ops.document`.
 
 {{terms}}
 
@@ -64,5 +64,12 @@ def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
 
 
+def generated() -> dict[Path, str]:
+    """The text of every generated file, by its path in a checkout."""
+    header = Path("plugins/core/include/dyn2trt/contract.h")
+    return {Path("docs/ops.md"): ops_page(), header: cpp_tables()}
+
+
 if __name__ == "__main__":
-    write_text(sys.argv[1], ops_page())
+    for path, text in generated().items():
+        write_text(Path(__file__).parents[2] / path, text)

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 from dyn2trt import __version__
 from dyn2trt.engine.device import this_machine
 from dyn2trt.engine.plugin_library import find_plugin_library
-from dyn2trt.engine.trt import import_tensorrt
 from dyn2trt.errors import MissingDependency
 from dyn2trt.pipeline.stages import Stage
 from dyn2trt.recipe import NOISE, Recipe
+from dyn2trt.runtimes.tensorrt_session import tensorrt_and_gpu
 
 if TYPE_CHECKING:
     from dyn2trt.engine import BuildOptions
@@ -51,11 +51,9 @@ _FILES = {
 def why_no_engine() -> str | None:
     """Why no TensorRT engine can be built and run on this machine; None when one can."""
     try:
-        trt = import_tensorrt()
+        tensorrt_and_gpu()
     except MissingDependency as error:
         return str(error)
-    if this_machine().gpu is None:
-        return f"TensorRT {trt.__version__} is installed, but there is no NVIDIA GPU"
     return None
 
 

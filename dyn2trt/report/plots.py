@@ -10,8 +10,9 @@ import matplotlib
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
+from dyn2trt.activity.summary import Activity
 from dyn2trt.bench.gate_masks import LAYERS
-from dyn2trt.bench.record import Activity, Batch
+from dyn2trt.bench.record import Batch
 from dyn2trt.report.dynamic_kernels import Spread
 from dyn2trt.report.svg import INKS, STYLE, to_svg
 

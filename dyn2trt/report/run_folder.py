@@ -4,34 +4,18 @@ from __future__ import annotations
 
 import json
 import os
-import zipfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
+from dyn2trt.activity.archive import Decisions, read_activity
 from dyn2trt.bench.record import NotRun, Record, read_record
 from dyn2trt.errors import Dyn2trtError
-from dyn2trt.export.metadata import COEFFICIENTS_PREFIX, MASK_PREFIX, ExportMetadata, parse_metadata, read_metadata
+from dyn2trt.export.metadata import ExportMetadata, parse_metadata, read_metadata
 
 COMPARISON_FORMAT = 1
 """Of `dyn2trt.compare.result.Comparison`."""
-
-
-@dataclass(frozen=True)
-class Activity:
-    """What a network decided on images uint8 [K, H, W, 3].
-
-    Masks bool [K, 1, Ho, Wo], one a gated block, and coefficients float [K, size], one array a predictor of dynamic
-    kernels; both in execution order.
-    """
-
-    images: npt.NDArray[np.uint8]
-    masks: tuple[npt.NDArray[np.bool_], ...]
-    coefficients: tuple[npt.NDArray[np.float32], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -41,7 +25,7 @@ class RunFolder:
     benches: tuple[Record, ...]
     comparison: dict[str, Any] | None
     """The JSON document of `dyn2trt.compare.result.Comparison`."""
-    activity: Activity | None
+    activity: Decisions | None
     missing: tuple[NotRun, ...]
     """Parts that the folder lacks."""
 
@@ -61,7 +45,8 @@ def read_run_folder(folder: str | os.PathLike[str]) -> RunFolder:
         raise Dyn2trtError(
             f"nothing to report in {path}: expected bench.json (dyn2trt bench) or compare.json (dyn2trt compare)"
         )
-    activity = _activity(path / "activity.npz")
+    archive = path / "activity.npz"
+    activity = read_activity(archive) if archive.exists() else None
     missing = []
     if not benches:
         missing.append(NotRun("benchmark", f"{path.name} has no bench.json; dyn2trt bench writes it"))
@@ -85,30 +70,6 @@ def _comparison(file: Path) -> dict[str, Any] | None:
             f"{file} has format {found}, expected {COMPARISON_FORMAT}; write it again with dyn2trt compare"
         )
     return document
-
-
-def _activity(file: Path) -> Activity | None:
-    if not file.exists():
-        return None
-    try:
-        with np.load(file, allow_pickle=False) as arrays:
-            images = arrays["images"]
-            masks = tuple(array.astype(np.bool_) for array in _numbered(arrays, MASK_PREFIX))
-            coefficients = tuple(_numbered(arrays, COEFFICIENTS_PREFIX))
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        raise Dyn2trtError(f"cannot read {file}: {error}; write it again with dyn2trt bench") from error
-    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] != 3:
-        raise Dyn2trtError(f"{file} holds images {images.dtype} {list(images.shape)}, expected uint8 [K, H, W, 3]")
-    for what, decisions in (("masks", masks), ("coefficients", coefficients)):
-        if counts := {len(decision) for decision in decisions} - {len(images)}:
-            came = ", ".join(map(str, sorted(counts)))
-            raise Dyn2trtError(f"{file} holds {what} of {came} images, but {len(images)} pictures; write it again")
-    return Activity(images, masks, coefficients)
-
-
-def _numbered(arrays: Mapping[str, npt.NDArray[Any]], prefix: str) -> list[npt.NDArray[Any]]:
-    count = sum(name.startswith(prefix) for name in arrays)
-    return [arrays[f"{prefix}{i}"] for i in range(count)]
 
 
 def _metadata(path: Path) -> ExportMetadata | None:

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from dyn2trt.bench.record import Activity, Batch, Environment, Record
+from dyn2trt.activity.summary import Activity
+from dyn2trt.bench.record import Batch, Environment, Record
 from dyn2trt.bench.summary import (
     break_even_text,
     interval_cell,

@@ -10,8 +10,9 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from dyn2trt import __version__
-from dyn2trt.bench.activity import summarise_activity
-from dyn2trt.bench.record import Activity, NotRun, Record
+from dyn2trt.activity.archive import Decisions
+from dyn2trt.activity.summary import Activity, summarise_activity
+from dyn2trt.bench.record import NotRun, Record
 from dyn2trt.bench.summary import Statement, statements, warnings
 from dyn2trt.export.dynamic import describe_dynamic
 from dyn2trt.export.metadata import Block
@@ -23,7 +24,6 @@ from dyn2trt.report.encode import data_uri
 from dyn2trt.report.headline import backend_name, headline
 from dyn2trt.report.pictures import Gallery, Picture, Weight, gallery
 from dyn2trt.report.plots import Plot, activity_plot, coefficient_plot, latency_plot, layers_plot
-from dyn2trt.report.run_folder import Activity as Decided
 from dyn2trt.report.run_folder import RunFolder, read_run_folder
 from dyn2trt.report.svg import DARK, LIGHT, for_file, for_page
 
@@ -148,7 +148,7 @@ def _activity(run: RunFolder) -> Activity | None:
     return summarise_activity(blocks, decided.masks)
 
 
-def _layers_plot(decided: Decided, blocks: Sequence[Block]) -> Plot | None:
+def _layers_plot(decided: Decisions, blocks: Sequence[Block]) -> Plot | None:
     """How many layers an image runs, where gates decide on whole layers."""
     masks = [mask for block, mask in zip(blocks, decided.masks, strict=False) if block.gate == "layer"]
     if not masks:

@@ -11,13 +11,15 @@ import pytest
 from dynamic_models import export_dynamic
 from rich.console import Console
 
-from dyn2trt.bench.activity import summarise_activity, write_activity
+from dyn2trt.activity.archive import write_activity
+from dyn2trt.activity.summary import summarise_activity
 from dyn2trt.bench.gate_masks import LAYERS, mask_sets
 from dyn2trt.bench.generation import generation_cost
 from dyn2trt.bench.interleave import Budget
-from dyn2trt.bench.measure import graphs_of, measure
+from dyn2trt.bench.measure import measure
 from dyn2trt.bench.options import BenchOptions
 from dyn2trt.bench.record import read_record
+from dyn2trt.bench.sessions import graphs_of
 from dyn2trt.bench.summary import print_summary
 from dyn2trt.export.metadata import load_model, read_metadata
 from dyn2trt.files import write_text

@@ -17,18 +17,19 @@ from hypothesis import strategies as st
 from rich.console import Console
 from typer.testing import CliRunner
 
-from dyn2trt.bench.activity import executed_macs, halo_sites, summarise_activity
+from dyn2trt.activity.halo import halo
+from dyn2trt.activity.summary import summarise_activity
+from dyn2trt.activity.work import executed_macs
 from dyn2trt.bench.contenders import batches_of
 from dyn2trt.bench.gate_masks import LAYERS, mask_sets, patterns_of
 from dyn2trt.bench.interleave import Budget
 from dyn2trt.bench.masks import PATTERNS, to_logits
-from dyn2trt.bench.measure import graphs_of, measure, served_batches
-from dyn2trt.bench.memory_probe import probe_memory
-from dyn2trt.bench.onnxruntime_session import OnnxRuntimeSession
+from dyn2trt.bench.measure import measure, served_batches
 from dyn2trt.bench.options import BenchOptions, image_size, inputs_of, options_of
 from dyn2trt.bench.per_block import cut_block
 from dyn2trt.bench.plans import input_shapes
 from dyn2trt.bench.record import read_record
+from dyn2trt.bench.sessions import graphs_of
 from dyn2trt.bench.summary import print_summary
 from dyn2trt.cli.bench import bench
 from dyn2trt.errors import Dyn2trtError
@@ -38,6 +39,8 @@ from dyn2trt.files import sha256, write_text
 from dyn2trt.ops.bodies import attach_bodies
 from dyn2trt.ops.bodies.hints import computed_whole
 from dyn2trt.recipe import Recipe
+from dyn2trt.runtimes.memory_probe import probe_memory
+from dyn2trt.runtimes.onnxruntime_session import OnnxRuntimeSession
 
 RECORDED = Path(__file__).parents[1] / "data" / "bench_record_before_dynamic_kernels.json"
 QUICK = Budget(warmup=1, min_rounds=6, max_rounds=6, seconds=0)
@@ -93,7 +96,7 @@ def test_the_halo_is_what_a_convolution_reads(grid: tuple[int, int], stride: int
     for n, h, w in zip(*np.nonzero(mask), strict=True):
         rows, columns = (slice(max(0, stride * p - 1), stride * p + 2) for p in (h, w))
         read[n, rows, columns] = True
-    assert np.array_equal(halo_sites(mask, stride), read.sum(axis=(1, 2)))
+    assert np.array_equal(halo(mask[:, None], read.shape[1:], stride=stride)[:, 0], read)
 
 
 def test_executed_multiply_accumulates_count_active_sites_and_their_halo() -> None:

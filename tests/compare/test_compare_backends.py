@@ -11,19 +11,18 @@ import pytest
 import torch
 from compare_models import CHECKPOINT, GATE_BIAS, INPUTS, damaged, export_official, result_of
 from dynamic_models import export_dynamic
-from polygraphy.backend.base import BaseRunner
-from polygraphy.backend.onnxrt import OnnxrtRunner
 from torch import Tensor, nn
 
 from dyn2trt.blocks import CoefficientPredictor, DynamicConv2d, InvertedResidual
 from dyn2trt.compare import comparison as module
-from dyn2trt.compare.backends import Feed, NotRun
 from dyn2trt.compare.comparison import CompareOptions, compare_model
 from dyn2trt.compare.result import Comparison
 from dyn2trt.compare.table import describe
 from dyn2trt.engine import build_engine
-from dyn2trt.errors import Dyn2trtError
+from dyn2trt.errors import Dyn2trtError, MissingDependency
 from dyn2trt.export import export_network
+from dyn2trt.runtimes.onnxruntime_session import OnnxRuntimeSession
+from dyn2trt.runtimes.session import Feed, Session
 
 
 class AsDeployed:
@@ -32,15 +31,12 @@ class AsDeployed:
     detail = "as deployed"
 
     def __init__(self, model: onnx.ModelProto, name: str = "onnxruntime") -> None:
-        self._model, self.name = model.SerializeToString(), name
+        self._model, self.name = model, name
 
-    def runner(self, feed: Feed, *, forced: bool = False, taps: Sequence[str] = ()) -> BaseRunner:
-        import onnxruntime
-
+    def session(self, feed: Feed, *, forced: bool = False, taps: Sequence[str] = ()) -> Session:
         if forced or taps:
-            raise NotRun("only the plan is there")
-        session = onnxruntime.InferenceSession(self._model, providers=["CPUExecutionProvider"])
-        return OnnxrtRunner(session, name=self.name)
+            raise MissingDependency("only the plan is there")
+        return OnnxRuntimeSession(self._model, 1)
 
 
 def compare_deployed(
@@ -119,7 +115,7 @@ def test_coefficients_behind_a_flipped_decision_are_not_judged(
     export_network(GatedThenDynamic().eval(), input_shape=(2, 3, 8, 8), path=sound, with_decisions=True)
     (bias,) = [t.name for t in onnx.load(sound).graph.initializer if "mask" in t.name and t.name.endswith("bias")]
     deployed = onnx.load(damaged(sound, tmp_path / "gate.onnx", bias, lambda values: values + 0.3 * flipped))
-    monkeypatch.setattr(module, "TensorRTBackend", lambda *_: AsDeployed(deployed, "tensorrt"))
+    monkeypatch.setattr(module, "TensorRtBackend", lambda *_: AsDeployed(deployed, "tensorrt"))
     comparison, _ = compare_model(CompareOptions(sound, ("onnxruntime", "tensorrt"), images="noise:2"))
     result = result_of(comparison, "tensorrt")
     assert (len(result.gates), len(result.coefficients)) == (1, 0 if flipped else 1)

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
+from handmade_model import METADATA
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from polygraphy.comparator import IterationResult
 
+from dyn2trt.compare import runs
+from dyn2trt.compare.allowance import allowed_errors
 from dyn2trt.compare.bisect import first_divergence
 from dyn2trt.compare.gates import GateStatistics, compare_gates
 from dyn2trt.compare.metrics import NormResult
 from dyn2trt.compare.result import BackendResult, Cause, Comparison, OutputResult
+from dyn2trt.compare.tolerances import Tolerances
 from dyn2trt.compare.verdict import causes, judge_forced_gates, judge_free_gates, judge_outputs
 
 
@@ -176,3 +182,18 @@ def test_json_has_no_numbers_that_json_lacks() -> None:
     document = json.loads(comparison(backend).to_json(), parse_constant=pytest.fail)
     assert document["passed"] is True
     assert document["backends"][0]["outputs"][0]["error"] is None
+
+
+def test_what_torch_itself_flips_of_a_layer_is_counted_once_an_image(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the flips of a backend are, beside which the figure stands."""
+    layer = replace(METADATA.blocks[0], gate="layer")
+    metadata = replace(METADATA, precision="fp16", outputs=("out0",), blocks=(layer,))
+
+    def iteration(*logits: float) -> IterationResult:
+        decided = np.array(logits, np.float32)[:, None, None, None]
+        outputs = {"out0": np.ones((3, 4), np.float32), "logits0": np.broadcast_to(decided, (3, 1, *layer.grid))}
+        return IterationResult(outputs, 0.0, "torch")
+
+    monkeypatch.setattr(runs, "run", lambda *_, **__: [iteration(-0.001, -1, 1)])
+    allowed = allowed_errors(metadata, Tolerances(), object(), [{}], [{}], [iteration(0.001, -1, 1)])  # type: ignore[arg-type, list-item]
+    assert allowed.torch_itself.startswith("torch in fp16 itself flips 1, ")

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from core_cases import DTYPES, MASKS, assert_close, dense, error, mask, parameters
+from core_cases import DTYPES, MASKS, assert_close, dense, error, mask, parameters, reference_of
 from torch import Tensor
 
 import dyn2trt.ops  # noqa: F401  registers torch.ops.dyn2trt
@@ -66,7 +66,7 @@ def on_gpu(tensors: list[Tensor]) -> list[Tensor]:
 
 def expected(name: str, tensors: list[Tensor], attributes: dict[str, object]) -> tuple[Tensor, Tensor]:
     """The reference in float64 and at the tensors' precision, on the GPU."""
-    run: Callable[..., Tensor] = getattr(reference, name)
+    run: Callable[..., Tensor] = reference_of(name)
     gpu = on_gpu(tensors)
     wide = [t if i == 1 else t.double() for i, t in enumerate(gpu)]  # input 1 is the logits
     return run(*wide, **attributes), run(*gpu, **attributes)

@@ -17,7 +17,8 @@ from handmade_model import METADATA
 from PIL import Image
 from typer.testing import CliRunner
 
-from dyn2trt.bench.activity import summarise_activity, write_activity
+from dyn2trt.activity.archive import Decisions, write_activity
+from dyn2trt.activity.summary import summarise_activity
 from dyn2trt.bench.break_even import break_even, verdict
 from dyn2trt.bench.latency import Interval, summarise
 from dyn2trt.bench.record import (
@@ -36,7 +37,7 @@ from dyn2trt.cli.report import report
 from dyn2trt.errors import Dyn2trtError
 from dyn2trt.files import write_text
 from dyn2trt.heat import enlarge, heat_map, overlay
-from dyn2trt.report.run_folder import Activity, read_run_folder
+from dyn2trt.report.run_folder import read_run_folder
 from dyn2trt.report.svg import DARK, INKS, LIGHT
 from dyn2trt.report.write import write_report
 
@@ -449,5 +450,5 @@ def test_photographs_stay_photographs(whole: Written) -> None:
     with Image.open(whole.folder / "report-figures" / "input-1.jpg") as picture:
         assert picture.size == (460, 552)
     shown = read_run_folder(whole.folder).activity
-    assert isinstance(shown, Activity)
+    assert isinstance(shown, Decisions)
     assert shown.images.shape == (2, 24, 20, 3)

@@ -74,9 +74,17 @@ DYN2TRT_DEVICE bfloat16_t from_float<bfloat16_t>(float x) {
 template <class T>
 DYN2TRT_DEVICE uint32_t pack2(float low, float high) {
   static_assert(sizeof(T) == 2, "two elements of 16 bits fill a register");
-  struct alignas(4) Pair {
-    T low, high;
-  } pair = {from_float<T>(low), from_float<T>(high)};
+#if DYN2TRT_ON_HOST
+  const T pair[2] = {from_float<T>(low), from_float<T>(high)};
+#else
+  const auto pair = [&] {  // one instruction, where two conversions would take three
+    if constexpr (DtypeOf<T>::value == DYN2TRT_BFLOAT16) {
+      return __floats2bfloat162_rn(low, high);
+    } else {
+      return __floats2half2_rn(low, high);
+    }
+  }();
+#endif
   uint32_t bits;
   memcpy(&bits, &pair, sizeof bits);
   return bits;
