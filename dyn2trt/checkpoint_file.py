@@ -6,6 +6,7 @@ import argparse
 import os
 import pickle
 import warnings
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path, PosixPath
 from typing import Any
@@ -67,6 +68,8 @@ def _load(path: str | os.PathLike[str]) -> Any:
             head = file.read(_HEAD)
         if kind := foreign_kind(head, os.path.getsize(path)):
             raise Dyn2trtError(f"{path} is no checkpoint: it is {kind}")
+        if kind := _foreign_archive(path):
+            raise Dyn2trtError(f"{path} is no checkpoint: it is {kind}")
         if _is_safetensors(head):
             return _load_safetensors(path)
         with torch.serialization.safe_globals(_DATA), warnings.catch_warnings():
@@ -103,6 +106,17 @@ def foreign_kind(head: bytes, size: int) -> str | None:
     if text.startswith((b"{", b"[")) and _is_text(head):
         return "JSON"
     return "a text file" if len(head) > 1 and _is_text(head) else None
+
+
+def _foreign_archive(path: str | os.PathLike[str]) -> str | None:
+    """What a whole ZIP archive is that torch.save did not write; None for anything else."""
+    if not zipfile.is_zipfile(path):
+        return None
+    with zipfile.ZipFile(path) as archive:
+        names = archive.namelist()
+    if any(name.endswith("data.pkl") for name in names):
+        return None
+    return "NumPy arrays" if names and all(n.endswith(".npy") for n in names) else "a ZIP archive; unpack it"
 
 
 def _is_text(head: bytes) -> bool:
