@@ -32,11 +32,11 @@ from rich.table import Table
 from script import run_script
 from torch import Tensor
 
-from dyn2trt.bench.break_even import BreakEven, break_even
 from dyn2trt.bench.environment import examine_environment
-from dyn2trt.bench.interleave import Budget, interleave
-from dyn2trt.bench.latency import Interval, speedup
-from dyn2trt.bench.masks import PATTERNS, to_logits
+from dyn2trt.bench.sweep.masks import PATTERNS, to_logits
+from dyn2trt.bench.timing.break_even import BreakEven, break_even
+from dyn2trt.bench.timing.interleave import Budget, interleave
+from dyn2trt.bench.timing.latency import Interval, speedup
 from dyn2trt.errors import Dyn2trtError, MissingDependency
 from dyn2trt.files import replacing
 from dyn2trt.gates import halo

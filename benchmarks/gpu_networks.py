@@ -27,11 +27,11 @@ from rich.table import Table
 from script import run_script
 from torch import Tensor, nn
 
-from dyn2trt.bench.break_even import break_even
 from dyn2trt.bench.environment import examine_environment
-from dyn2trt.bench.interleave import Budget, interleave
-from dyn2trt.bench.latency import speedup
-from dyn2trt.bench.masks import PATTERNS
+from dyn2trt.bench.sweep.masks import PATTERNS
+from dyn2trt.bench.timing.break_even import break_even
+from dyn2trt.bench.timing.interleave import Budget, interleave
+from dyn2trt.bench.timing.latency import speedup
 from dyn2trt.blocks import set_execution
 from dyn2trt.blocks.fold import fold_batchnorm
 from dyn2trt.blocks.precision import to_precision
@@ -46,9 +46,9 @@ Decision = tuple[Tensor, Tensor]
 """Logits (+1 active, -1 idle) and mask (1 or 0), float32 [N, 1, Ho, Wo]."""
 
 
-def prepare(network: nn.Module, precision: str, execution: Any, device: str) -> nn.Module:
+def prepare(network: nn.Module, shape: tuple[int, ...], precision: str, execution: Any, device: str) -> nn.Module:
     """A folded copy at a precision, in channels-last on a device."""
-    copy = to_precision(fold_batchnorm(network), precision).to(device, memory_format=torch.channels_last)
+    copy = to_precision(fold_batchnorm(network, shape), precision).to(device, memory_format=torch.channels_last)
     set_execution(copy, execution)
     return copy
 
@@ -102,7 +102,7 @@ def main(
     network = build_network(name, dict(setting.split("=", 1) for setting in settings or [])).eval()
     shape = NETWORKS[name].input_shape
     grids = [block.grid for block in count_macs(network, shape).blocks]
-    dense, sparse, masked = (prepare(network, precision, e, "cuda") for e in ("dense", "sparse", "masked"))
+    dense, sparse, masked = (prepare(network, shape, precision, e, "cuda") for e in ("dense", "sparse", "masked"))
     console = wide_console()
     budget, shares = Budget(3, 20, 500, measure_seconds), sorted(float(r) for r in ratios.split(","))
     rows: list[dict[str, Any]] = []

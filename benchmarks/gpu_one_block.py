@@ -14,7 +14,7 @@ import typer
 from gpu_blocks import DTYPES, prepare_gpu
 from script import run_script
 
-from dyn2trt.bench.masks import PATTERNS, to_logits
+from dyn2trt.bench.sweep.masks import PATTERNS, to_logits
 
 CALLS = 6
 

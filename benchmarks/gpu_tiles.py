@@ -25,9 +25,9 @@ from gpu_blocks import DTYPES, Repeated, check, input_sets, prepare_gpu, wanted_
 from script import run_script
 
 from dyn2trt.bench.environment import examine_environment
-from dyn2trt.bench.interleave import Budget, interleave
-from dyn2trt.bench.latency import Interval, speedup
-from dyn2trt.bench.masks import PATTERNS, to_logits
+from dyn2trt.bench.sweep.masks import PATTERNS, to_logits
+from dyn2trt.bench.timing.interleave import Budget, interleave
+from dyn2trt.bench.timing.latency import Interval, speedup
 from dyn2trt.files import write_text
 from dyn2trt.gates import halo
 from dyn2trt.ops.core_library import load_core_library, tile

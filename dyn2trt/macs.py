@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -13,6 +12,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from dyn2trt.blocks import GatedBlock, gated_blocks, set_execution
 from dyn2trt.blocks.dynamic import CoefficientPredictor, DynamicConv2d, set_kernel_execution
+from dyn2trt.blocks.evaluation import evaluation_copy
+from dyn2trt.blocks.observe import empty_input, without_arithmetic
 from dyn2trt.errors import Dyn2trtError
 from dyn2trt.gates import Decision, GatePart, halo
 
@@ -155,14 +156,12 @@ class MacReport:
 def count_macs(network: nn.Module, input_shape: Sequence[int]) -> MacReport:
     """Count the multiply-accumulates of every convolution and matrix product of ``network`` for one image.
 
-    Runs a copy on the meta device, so no arithmetic happens and no weights are copied.
+    Runs a copy as ``torch.export`` traces it, so no arithmetic happens and no weights are copied.
 
     Args:
         input_shape: [N, C, H, W]; N does not matter.
     """
-    # The memo hands deepcopy meta tensors in place of the real ones.
-    tensors = [*network.parameters(), *network.buffers()]
-    network = copy.deepcopy(network, {id(t): _on_meta(t) for t in tensors}).eval()
+    network = evaluation_copy(network)
     set_execution(network, "masked")
     set_kernel_execution(network, "fused")
     sizes: dict[nn.Module, tuple[int, int]] = {}
@@ -177,19 +176,14 @@ def count_macs(network: nn.Module, input_shape: Sequence[int]) -> MacReport:
             module.register_forward_hook(_record_predictor(name, kernels))
         elif isinstance(module, DynamicConv2d):
             module.register_forward_hook(_record_dynamic(name, kernels))
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        network(torch.empty(1, *input_shape[1:], device="meta"))
+    with torch.no_grad(), without_arithmetic(), FlopCounterMode(display=False) as counter:
+        network(empty_input(network, (1, *input_shape[1:])))
     gated = sum(block.macs_total for block in blocks)
     flops = counter.get_flop_counts()
     root = type(network).__name__
     units = [name for name, module in network.named_modules() if isinstance(module, GatePart)]
     gates = sum(sum(flops.get(f"{root}.{name}", {}).values()) for name in units) // 2
     return MacReport(tuple(blocks), gated, gates, counter.get_total_flops() // 2 - gated - gates, tuple(kernels))
-
-
-def _on_meta(tensor: Tensor) -> Tensor:
-    moved = tensor.detach().to("meta")
-    return nn.Parameter(moved, requires_grad=False) if isinstance(tensor, nn.Parameter) else moved
 
 
 def _record_size(sizes: dict[nn.Module, tuple[int, int]]) -> Any:

@@ -26,7 +26,7 @@ _IMAGES, _MASK, _COEFFICIENTS = "images", "mask", "coefficients"
 class Decisions:
     """What a network decided on images uint8 [K, H, W, 3].
 
-    Masks bool [K, 1, Ho, Wo], one a gated block, and coefficients float [K, size], one array a predictor of dynamic
+    Masks bool [K, 1, Ho, Wo], one per gated block, and coefficients float [K, size], one array per predictor of dynamic
     kernels; both in execution order.
     """
 

@@ -14,13 +14,13 @@ import onnx
 from dyn2trt import __version__
 from dyn2trt.activity.summary import summarise_activity
 from dyn2trt.bench.batch import measure_batch
-from dyn2trt.bench.contenders import batches_of
 from dyn2trt.bench.environment import examine_environment
-from dyn2trt.bench.interleave import Budget
 from dyn2trt.bench.options import BenchOptions
 from dyn2trt.bench.per_block import time_blocks
 from dyn2trt.bench.record import BlockTiming, Memory, Model, NotRun, Record, Settings
 from dyn2trt.bench.sessions import DENSE, FORCED, OWN, STATIC, graphs_of, sessions_for
+from dyn2trt.bench.sweep.contenders import batches_of
+from dyn2trt.bench.timing.interleave import Budget
 from dyn2trt.engine.passport import read_passport
 from dyn2trt.errors import Dyn2trtError, MissingDependency
 from dyn2trt.export.dynamic import dynamic_parts
@@ -38,9 +38,9 @@ class Measurement:
 
     record: Record
     masks: tuple[npt.NDArray[np.bool_], ...]
-    """The model's own decisions on the images, bool [K, 1, Ho, Wo] a gated block; empty without ONNX Runtime."""
+    """The model's own decisions on the images, bool [K, 1, Ho, Wo] per gated block; empty without ONNX Runtime."""
     coefficients: tuple[npt.NDArray[np.float32], ...] = ()
-    """What it predicts for its dynamic kernels, float32 [K, size] a predictor; empty without ONNX Runtime."""
+    """What it predicts for its dynamic kernels, float32 [K, size] per predictor; empty without ONNX Runtime."""
 
 
 def measure(
@@ -75,7 +75,7 @@ def measure(
             if role != FORCED and (why := sessions.why_not(role)):
                 raise Dyn2trtError(f"no comparison without every network: {why}")
         if options.backend == "tensorrt":
-            not_run.extend(timed_decisions(metadata, dict(options.plans)[OWN]))
+            not_run.extend(timed_decisions(metadata, options.plans[OWN]))
         sizes, not_served = served_batches(metadata, options)
         not_run.extend(not_served)
         grids = [(int(mask.shape[2]), int(mask.shape[3])) for mask in masks] or [b.grid for b in metadata.blocks]

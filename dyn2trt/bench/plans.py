@@ -14,6 +14,7 @@ from dyn2trt.bench.options import BenchOptions
 from dyn2trt.bench.sessions import FORCED, graphs_of
 from dyn2trt.errors import Dyn2trtError
 from dyn2trt.export.metadata import load_model, read_metadata
+from dyn2trt.export.model_file import save_model
 
 if TYPE_CHECKING:
     from dyn2trt.engine import BuildOptions
@@ -57,7 +58,7 @@ def with_plans(
 ) -> BenchOptions:
     """Return the options with a plan for every role, those that ``given`` lacks built as ``folder/<role>.plan``.
 
-    They are all built in one way, for a plan that was built in another is no fair rival.
+    All are built in the same way: otherwise the comparison is not fair.
 
     Args:
         path: of the exported model.
@@ -79,15 +80,15 @@ def with_plans(
     batches = served_batches(metadata, options)[0]
     plans = {role: plan for role, plan in given.items() if plan is not None}
     for role, graph in graphs_of(model).items():
-        if role in plans or (role == FORCED and not options.ratios):
+        if role in plans or (role == FORCED and not options.active_ratios):
             continue
         progress(f"building the {role} plan")
         folder.mkdir(parents=True, exist_ok=True)
         onnx_path, plans[role] = folder / f"{role}.onnx", folder / f"{role}.plan"
-        onnx.save(graph, onnx_path)
+        save_model(graph, onnx_path)
         if metadata.dynamic_axes:
             profile = _profile(build) or [(batch, 3, *size) for batch in (min(batches), max(batches), max(batches))]
             low, best, high = (input_shapes(graph, n, (h, w)) for n, _, h, w in profile)
             build = replace(build, min_shapes=low, opt_shapes=best, max_shapes=high)
         build_engine(onnx_path, plans[role], build)
-    return replace(options, plans=tuple(plans.items()))
+    return options.model_copy(update={"plans": plans})

@@ -27,7 +27,7 @@ _PLAN_OPTIONS = {OWN: "--plan", DENSE: "--dense-plan", FORCED: "--forced-plan", 
 
 
 def graphs_of(model: onnx.ModelProto) -> dict[str, onnx.ModelProto]:
-    """The graphs that a benchmark runs, by role: the model and the twins that what is dynamic in it calls for.
+    """The graphs that a benchmark runs, by role: the model and the counterparts that what is dynamic in it calls for.
 
     Decisions that the file gives as outputs are left out, so that no time holds what writing them costs.
 
@@ -45,7 +45,7 @@ def graphs_of(model: onnx.ModelProto) -> dict[str, onnx.ModelProto]:
     if len(graphs) == 1:
         raise Dyn2trtError(
             f"the model has no gated blocks (exported with --ops {metadata.ops}) and no dynamic kernels, so there is "
-            "no twin to compare it with; export a gated network with --ops composite"
+            "no counterpart to compare it with; export a gated network with --ops composite"
         )
     return graphs
 
@@ -105,4 +105,4 @@ def sessions_for(options: BenchOptions, graphs: Mapping[str, onnx.ModelProto], t
 
     engines, clock = TensorRt(graphs=options.cuda_graphs, transfers=options.transfers), "CUDA events on the stream"
     mode = Mode("tensorrt", engines.version, None, options.cuda_graphs, options.transfers, clock)
-    return Sessions(engines, dict(options.plans), mode, fixed_shapes=True)
+    return Sessions(engines, options.plans, mode, fixed_shapes=True)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 import dyn2trt.ops  # noqa: F401  registers the torch ops
-from dyn2trt.blocks.batchnorm import folded_weights
+from dyn2trt.blocks.branch import branch_weights
 from dyn2trt.blocks.owned_gate import OwnedGate, owned_gate
 from dyn2trt.contract import BlockKind, composite, composite_name
 from dyn2trt.contract.gates import LOGITS
@@ -59,6 +59,7 @@ class GatedBlock(nn.Module):
     execution: Execution = "masked"
     stride: int = 1
     activation: str = "relu"
+    _packed_gate: tuple[str, list[str]] | None = None
 
     @property
     def op(self) -> str:
@@ -137,10 +138,9 @@ class GatedBlock(nn.Module):
 
     def op_gate(self) -> OwnedGate | None:
         """The gate as the block's op computes it; None where the op has to be given the logits."""
-        packed = getattr(self.masker, "_packed_gate", None)
-        if packed is None:
+        if self._packed_gate is None:
             return owned_gate(self.masker)
-        kind, names = packed
+        kind, names = self._packed_gate
         return OwnedGate(kind, tuple(getattr(self.masker, name) for name in names))
 
     def op_weights(self) -> list[Tensor]:
@@ -148,8 +148,7 @@ class GatedBlock(nn.Module):
         if packed := getattr(self, "_packed_names", None):
             return [getattr(self, name) for name in packed]
         weights: list[Tensor] = []
-        for stage in self.stages():
-            weight, bias = folded_weights(stage.convolution, stage.batchnorm)
+        for stage, (weight, bias) in zip(self.stages(), branch_weights(self), strict=True):
             depthwise = stage.convolution.groups > 1
             weights += [weight.squeeze(1).permute(1, 2, 0) if depthwise else weight.permute(0, 2, 3, 1), bias]
         return [weight.contiguous() for weight in weights]
@@ -168,7 +167,7 @@ class GatedBlock(nn.Module):
             parameters = [tensor.name for tensor in composite(self.kind, gate.kind).inputs[-len(gate.weights) :]]
             for name, weight in zip(parameters, gate.weights, strict=True):
                 self.masker.register_buffer(f"packed_{name}", weight.detach().clone().contiguous(), persistent=False)
-            self.masker._packed_gate = (gate.kind, [f"packed_{name}" for name in parameters])
+            self._packed_gate = (gate.kind, [f"packed_{name}" for name in parameters])
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> GatedBlock:
         """As of nn.Module; but packed weights stay contiguous, which `.to(memory_format=torch.channels_last)` ends.

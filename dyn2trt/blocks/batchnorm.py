@@ -3,39 +3,68 @@
 from __future__ import annotations
 
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from dyn2trt.blocks.dynamic import DynamicConv2d
+from dyn2trt.blocks.observe import Call
+
+_BATCHNORM = ("native_batch_norm", "cudnn_batch_norm", "miopen_batch_norm")
+_PLAIN_CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
 
-def folded_weights(convolution: nn.Conv2d | DynamicConv2d, batchnorm: nn.Module) -> tuple[Tensor, Tensor]:
-    """Return the weight [Cout, Cin/groups, kh, kw] and bias [Cout] of ``batchnorm(convolution(·))`` in evaluation.
+def is_evaluated_batchnorm(call: Call) -> bool:
+    """Whether ``call`` normalises by running statistics."""
+    return call.op in _BATCHNORM and call.args[3] is not None and call.args[4] is not None and not call.args[5]
 
-    Computed in float64 and returned in the dtype of the convolution's weight. ``nn.Identity`` stands for a BatchNorm
-    that was folded already. Of a dynamic convolution all kernels of a channel are scaled, so that their weighted sum
-    is; the weight keeps its shape.
 
-    Raises:
-        TypeError: another kind of module follows the convolution.
+def folded_weights(
+    weight: Tensor, bias: Tensor | None, call: Call | None, *, kernels: int = 1
+) -> tuple[Tensor, Tensor]:
+    """Return weight and bias [Cout] of a convolution with a BatchNorm behind it, in evaluation.
+
+    Computed in float64 and returned in the dtype of ``weight``.
+
+    Args:
+        weight: [Cout·kernels, Cin/groups, ...].
+        bias: [Cout] or None.
+        call: the BatchNorm, see `is_evaluated_batchnorm`; None where there is none.
+        kernels: a channel of a dynamic convolution has so many, side by side; all are scaled, so their weighted sum is.
     """
-    weight, bias = convolution.weight, convolution.bias
-    if isinstance(batchnorm, nn.Identity):
-        return weight, weight.new_zeros(convolution.out_channels) if bias is None else bias
-    if not isinstance(batchnorm, nn.BatchNorm2d) or batchnorm.running_mean is None or batchnorm.running_var is None:
-        raise TypeError(f"expected a BatchNorm2d with running statistics behind a convolution, not {batchnorm}")
+    channels = weight.shape[0] // kernels
+    if call is None:
+        return weight.detach(), weight.new_zeros(channels) if bias is None else bias.detach()
 
     def double(tensor: Tensor | None) -> Tensor | None:
         return None if tensor is None else tensor.detach().double()
 
-    # A dynamic convolution's kernels of one channel lie side by side: folded as if they were one larger kernel.
-    by_channel = weight.detach().double().reshape(convolution.out_channels, -1, *weight.shape[2:])
+    _, scale, shift, mean, variance, _, _, eps = call.args[:8]
+    by_channel = weight.detach().double().reshape(channels, -1, *weight.shape[2:])
     folded = fuse_conv_bn_weights(
-        by_channel,
-        double(bias),
-        batchnorm.running_mean.double(),
-        batchnorm.running_var.double(),
-        batchnorm.eps,
-        double(batchnorm.weight),
-        double(batchnorm.bias),
+        by_channel, double(bias), mean.double(), variance.double(), eps, double(scale), double(shift)
     )
     return folded[0].detach().reshape(weight.shape).to(weight.dtype), folded[1].detach().to(weight.dtype)
+
+
+def is_plain_convolution(module: nn.Module | None) -> bool:
+    """Whether calling ``module`` convolves with its parameters ``weight`` and ``bias`` and does nothing behind it."""
+    if type(module) is DynamicConv2d:
+        return is_untouched(module)
+    return any(
+        isinstance(module, kind)
+        and type(module).forward is kind.forward
+        and type(module)._conv_forward is kind._conv_forward
+        and is_untouched(module)
+        for kind in _PLAIN_CONVOLUTIONS
+    )
+
+
+def is_plain_batchnorm(module: nn.Module | None) -> bool:
+    """Whether calling ``module`` normalises by its parameters and statistics and does nothing else."""
+    return isinstance(module, _BatchNorm) and type(module).forward is _BatchNorm.forward and is_untouched(module)
+
+
+def is_untouched(module: nn.Module) -> bool:
+    """Nothing was hung on this very module: a hook, or another forward."""
+    hooks = (module._forward_hooks, module._forward_pre_hooks)
+    return not any(hooks) and not {"forward", "_conv_forward", "_check_input_dim"} & vars(module).keys()

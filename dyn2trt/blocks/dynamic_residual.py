@@ -23,7 +23,6 @@ class DynamicBasicBlock(DynamicBlock):
     """
 
     expansion = 1
-    batchnorm_pairs = (("conv1", "bn1"), ("conv2", "bn2"))
 
     def __init__(
         self, inplanes: int, planes: int, stride: int = 1, *, kernels: int = 6, hidden: int | None = None
@@ -61,7 +60,6 @@ class DynamicBottleneck(DynamicBlock):
     """
 
     expansion = 4
-    batchnorm_pairs = (("conv1", "bn1"), ("conv2", "bn2"), ("conv3", "bn3"))
 
     def __init__(
         self,

@@ -34,7 +34,7 @@ def export(
     ops: Annotated[
         str | None,
         typer.Option(
-            help="composite: a node a gated block; primitive: blocks written out in gather, convolution and scatter; "
+            help="composite: a node per gated block; primitive: blocks written out in gather, convolution and scatter; "
             "dense: the ungated network in standard ops.",
             metavar="NAME",
             show_default="composite",
@@ -63,42 +63,42 @@ def export(
             metavar="any|trtexec",
         ),
     ] = "any",
+    check: Annotated[
+        bool,
+        typer.Option(
+            "--check/--no-check",
+            help="Before the file appears, compare it in ONNX Runtime with the network in torch, on noise.",
+        ),
+    ] = True,
     as_json: Annotated[bool, typer.Option("--json", help="Print the file's metadata as JSON on stdout.")] = False,
 ) -> None:
     """Write a gated or dynamic network as one ONNX file, which runs sparse in ONNX Runtime and TensorRT.
 
-    BatchNorm is folded; the input is x, the outputs are out0, out1, ...; the same command gives the same bytes.
+    BatchNorm is folded; the input is x, the outputs are out0, out1, ... or called by their keys; the same command gives
+    the same bytes. Weights of 2 GiB and more lie in a file beside it.
     """
+    given = locals()
     from rich.console import Console
 
+    from dyn2trt.cli.streams import prints_to_stderr
     from dyn2trt.errors import Dyn2trtError
     from dyn2trt.files import can_be_read_back
 
-    given: dict[str, dict[str, Any]] = {
-        "network": {"name": network, "checkpoint": checkpoint, "seed": seed, "options": settings},
-        "export": {
-            "input_shape": input_shape,
-            "precision": precision,
-            "ops": ops,
-            "dynamic_batch": dynamic_batch,
-            "dynamic_size": dynamic_size,
-            "with_decisions": with_decisions,
-        },
-    }
     if runtime not in ("any", "trtexec"):
         raise Dyn2trtError(f"--for is any or trtexec, not {runtime!r}")
     if runtime == "trtexec" and not can_be_read_back(output):
         raise Dyn2trtError(f"--for trtexec writes a regular file, and {output} is none; choose another path")
+
     console = Console(stderr=True)
-    source, wanted = _sections(recipe, given)
-    with console.status("exporting"):
+    source, wanted = _sections(recipe, {**given, "name": network, "options": _options(settings or [])})
+    with console.status("exporting"), prints_to_stderr():
         from dyn2trt.export.recipe_export import export_recipe
         from dyn2trt.export.surgery.bodiless import strip_bodies
+        from dyn2trt.pipeline.checked_export import checked_export
 
-        metadata = export_recipe(
-            source, wanted, output, warn=lambda text: typer.echo(f"dyn2trt: warning: {text}", err=True)
-        )
-        if runtime == "trtexec":
+        write = checked_export if check else export_recipe
+        metadata = write(source, wanted, output, warn=lambda text: typer.echo(f"dyn2trt: warning: {text}", err=True))
+        if runtime == "trtexec":  # After the check, which runs the bodies.
             strip_bodies(output)
     if as_json:
         typer.echo(metadata.to_json(indent=2))
@@ -108,32 +108,29 @@ def export(
     Console().print(render(metadata, {"written": f"{output} ({output.stat().st_size / 2**20:.1f} MiB)"}))
 
 
-def _sections(recipe: Path | None, given: dict[str, dict[str, Any]]) -> tuple[NetworkSection, ExportSection]:
+def _sections(recipe: Path | None, given: dict[str, Any]) -> tuple[NetworkSection, ExportSection]:
     """The recipe's sections with what the command line gives put over them."""
     from dyn2trt.errors import Dyn2trtError
     from dyn2trt.networks.zoo import NETWORKS, build_network
-    from dyn2trt.recipe import load_recipe, recipe_of
+    from dyn2trt.recipe import ExportSection, NetworkSection, load_recipe
+    from dyn2trt.recipe.options import merged, typed
 
-    network = given["network"]
-    network["options"] = _options(network["options"] or [])
+    network, export = typed(NetworkSection, given), typed(ExportSection, given)
     if recipe is not None:
-        if network["name"] is not None:
+        if "name" in network:
             raise Dyn2trtError("give a recipe or --network, not both; a recipe's other values can be overridden")
-        base = load_recipe(recipe).model_dump(include={"network", "export"})
-        network["options"] = {**base["network"]["options"], **network["options"]}
-    elif network["name"] is None:
+        base = load_recipe(recipe)
+        network["options"] = {**base.network.options, **network["options"]}
+        return merged(NetworkSection, base.network, network), merged(ExportSection, base.export, export)
+    if "name" not in network:
         raise Dyn2trtError("say what to export: a recipe, or --network NAME (dyn2trt networks lists them)")
-    else:
-        entry = NETWORKS.get(network["name"])
-        if entry is None and ":" not in network["name"]:
-            build_network(network["name"])  # Raises, and names the nearest.
-        base = {"network": {}, "export": {"input_shape": entry.input_shape} if entry is not None else {}}
-        if entry is None and given["export"]["input_shape"] is None:
-            raise Dyn2trtError("a network of your own has no default input; give --input-shape NxCxHxW")
-    for section, values in given.items():
-        base[section].update({key: value for key, value in values.items() if value is not None})
-    merged = recipe_of(base, "the command line")
-    return merged.network, merged.export
+    entry = NETWORKS.get(network["name"])
+    if entry is None and ":" not in network["name"]:
+        build_network(network["name"])  # Raises, and names the nearest.
+    if entry is None and "input_shape" not in export:
+        raise Dyn2trtError("a network of your own has no default input; give --input-shape NxCxHxW")
+    default = {} if entry is None else {"input_shape": entry.input_shape}
+    return merged(NetworkSection, network), merged(ExportSection, default, export)
 
 
 def _options(settings: list[str]) -> dict[str, str]:

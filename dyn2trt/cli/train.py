@@ -42,6 +42,7 @@ def train(
 
     import torch
 
+    from dyn2trt.cli.streams import prints_to_stderr
     from dyn2trt.errors import Interrupted
     from dyn2trt.recipe import load_recipe, overrule_train
     from dyn2trt.train.processes import joined
@@ -53,7 +54,7 @@ def train(
     folder = output or Path("runs") / f"{recipe.stem}-train"
     command = shlex.join(["dyn2trt", *sys.argv[1:]])
     try:
-        with joined(device) as process, _display(process.writes) as listener:
+        with prints_to_stderr(), joined(device) as process, _display(process.writes) as listener:
             outcome = train_recipe(
                 chosen, folder, process, restart=restart, tensorboard=tensorboard, command=command, listener=listener
             )

@@ -15,8 +15,10 @@ from dyn2trt.compare.graphs import observed
 from dyn2trt.errors import Dyn2trtError, MissingDependency
 from dyn2trt.export.dynamic import dynamic_parts
 from dyn2trt.export.metadata import ExportMetadata
+from dyn2trt.export.model_file import save_model
 from dyn2trt.export.surgery.bodiless import without_body
 from dyn2trt.files import sha256
+from dyn2trt.runtimes.names import INPUT
 from dyn2trt.runtimes.onnxruntime_session import CPU, OnnxRuntime, Refused
 from dyn2trt.runtimes.session import Feed, Session
 
@@ -57,7 +59,7 @@ class TorchBackend:
         import torch
 
         self.name = name
-        self._network = network
+        self._network, self._outputs = network, metadata.outputs
         self._execution: Execution = "dense" if metadata.ops == "dense" else "masked"
         kind = "masked dense" if metadata.blocks else "dynamic kernels" if dynamic_parts(metadata) else "ungated"
         self._dynamic_kernels = bool(metadata.kernels)
@@ -70,8 +72,15 @@ class TorchBackend:
         if taps and self._dynamic_kernels:
             from dyn2trt.blocks.fold import fold_batchnorm
 
-            network = fold_batchnorm(network)  # an exported convolution holds the BatchNorm behind it
-        return TorchSession(network, gates=len(feed) - 1 if forced else 0, taps=taps, execution=self._execution)
+            # An exported convolution holds the BatchNorm behind it.
+            network = fold_batchnorm(network, tuple(feed[INPUT].shape))
+        return TorchSession(
+            network,
+            outputs=self._outputs,
+            gates=len(feed) - 1 if forced else 0,
+            taps=taps,
+            execution=self._execution,
+        )
 
 
 class OnnxRuntimeBackend:
@@ -155,7 +164,7 @@ class TensorRtBackend:
             tf32=self._passport.tf32,
             allow_dense_fallback=True,  # decided when the plan was built
         )
-        onnx.save(model, folder / "observed.onnx")
+        save_model(model, folder / "observed.onnx")
         build_engine(folder / "observed.onnx", folder / "observed.plan", options)
         return folder / "observed.plan"
 

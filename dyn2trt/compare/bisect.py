@@ -13,9 +13,8 @@ import numpy as np
 
 from dyn2trt.compare import runs
 from dyn2trt.compare.backends import Backend
-from dyn2trt.compare.coefficients import CoefficientResult
 from dyn2trt.compare.metrics import relative_error
-from dyn2trt.compare.result import Divergence, GateResult
+from dyn2trt.compare.result import CoefficientResult, Divergence, GateResult
 from dyn2trt.compare.tolerances import LOW_PRECISION_FACTOR
 from dyn2trt.compare.verdict import Allowed
 from dyn2trt.export.metadata import ExportMetadata

@@ -8,39 +8,16 @@ at a large margin is a fault. Blocks after a flip see other data, so their flips
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dyn2trt.compare.metrics import relative_error
+from dyn2trt.compare.result import GateStatistics
 from dyn2trt.compare.runs import Iterations, joined
 from dyn2trt.export.metadata import Block
 from dyn2trt.runtimes.names import LOGITS, MASK
-
-
-@dataclass(frozen=True)
-class GateStatistics:
-    """One gated block over all images."""
-
-    block: str
-    sites: int
-    """Decisions: N·Ho·Wo positions, or N images where the gate decides on a whole layer."""
-    active_reference: int
-    active: int
-    flipped: int
-    """Decisions that are not the reference's."""
-    smallest_margin: float
-    """Smallest |logit| of the reference."""
-    largest_flipped_margin: float | None
-    """Largest |logit| of the reference where the decision flipped; None without a flip."""
-    logit_error: float | None
-    """‖l−r‖/‖r‖ of the logits; None where only the masks of the candidate are known."""
-    logit_scale: float
-    """Root mean square of the reference's logits."""
-    agreement: float
-    """Share of decisions that are the reference's, 0 to 1."""
 
 
 def compare_gates(
@@ -57,7 +34,7 @@ def compare_gates(
     Args:
         reference_logits: [N, 1, Ho, Wo].
         logits, mask: the same shape.
-        layer: the gate decides once an image. A candidate that has several values there is compared at every position.
+        layer: the gate decides once per image. A candidate that has several values there is compared at every position.
 
     Raises:
         ValueError: the shapes differ, or there is nothing to compare.

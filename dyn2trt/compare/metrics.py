@@ -22,7 +22,7 @@ def relative_error(y: NDArray[Any], r: NDArray[Any]) -> float:
         difference = float(np.linalg.norm(np.where(same, 0.0, y64 - r64)))
         if difference == 0.0:
             return 0.0
-        scale = float(np.linalg.norm(r64))
+        scale = float(np.linalg.norm(np.where(np.isfinite(r64), r64, 0.0)))
         return float("inf") if scale == 0.0 else difference / scale
 
 
@@ -51,6 +51,7 @@ def norm_result(y: NDArray[Any], r: NDArray[Any], tolerance: float, name: str = 
     """
     if y.shape != r.shape:
         return NormResult(float("inf"), float("inf"), tolerance, 0, len(r), name, name)
+    y, r = np.atleast_1d(y), np.atleast_1d(r)  # A number for the whole batch counts as one image.
     errors = [relative_error(one, other) for one, other in zip(y, r, strict=True)]
     worst = int(np.argmax([np.inf if np.isnan(e) else e for e in errors]))
     with np.errstate(invalid="ignore"):

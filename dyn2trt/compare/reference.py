@@ -6,6 +6,7 @@ from pathlib import Path
 
 from torch import nn
 
+from dyn2trt.blocks.evaluation import evaluation_copy
 from dyn2trt.errors import Dyn2trtError
 from dyn2trt.export.metadata import Checkpoint, ExportMetadata
 from dyn2trt.export.recipe_export import make_network
@@ -40,7 +41,7 @@ def reference_network(metadata: ExportMetadata, checkpoint: Path | None) -> nn.M
     section = NetworkSection(
         name=metadata.network, options=metadata.options, checkpoint=checkpoint, seed=metadata.seed or 0
     )
-    return make_network(section)
+    return evaluation_copy(make_network(section))
 
 
 def _check_sha256(checkpoint: Path, wanted: Checkpoint) -> None:

@@ -17,12 +17,12 @@ from polygraphy.exception import PolygraphyException
 from polygraphy.logger import G_LOGGER
 
 from dyn2trt.compare.backends import Backend
-from dyn2trt.compare.tolerances import Tolerances
 from dyn2trt.errors import Dyn2trtError
+from dyn2trt.recipe.tolerances import Tolerances
 from dyn2trt.runtimes.session import Feed, Session
 
 Iterations = list[IterationResult]
-"""One result a batch: names of outputs to arrays."""
+"""One result per batch: names of outputs to arrays."""
 
 _ELEMENTWISE_DEFAULT = 1e-5
 """Polygraphy's own default for whichever of atol and rtol is not given."""
@@ -77,7 +77,7 @@ def run(backend: Backend, feeds: Sequence[Feed], *, forced: bool = False, taps: 
 def compare(
     candidate: Iterations, reference: Iterations, outputs: Sequence[str], function: Callable[..., Mapping[str, Any]]
 ) -> dict[str, list[Any]]:
-    """Apply a Polygraphy comparison function to the named outputs; returns one result a batch for each.
+    """Apply a Polygraphy comparison function to the named outputs; returns one result per batch for each.
 
     Raises:
         Dyn2trtError: Polygraphy cannot compare them, because an output is missing or for another reason.

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 import os
-from collections.abc import Mapping, Sequence
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import get_args
 
@@ -14,18 +16,22 @@ from torch import nn
 from dyn2trt import __version__
 from dyn2trt.blocks import set_execution
 from dyn2trt.blocks.fold import fold_batchnorm
-from dyn2trt.blocks.precision import to_precision
+from dyn2trt.blocks.precision import accept_float32, to_precision
 from dyn2trt.errors import Dyn2trtError
+from dyn2trt.export import model_file
 from dyn2trt.export.bfloat16 import widen_refused
 from dyn2trt.export.dynamic_kernels.expand import expand_kernels
 from dyn2trt.export.dynamic_kernels.expand_batch_groups import expand_batch_groups
 from dyn2trt.export.dynamic_kernels.placeholders import put_placeholders
 from dyn2trt.export.metadata import Block, Checkpoint, ExportMetadata, Ops, Precision, read_metadata, write_metadata
+from dyn2trt.export.model_file import weight_bytes, writing_model
 from dyn2trt.export.naming import apply_names
+from dyn2trt.export.outputs import FlatOutputs
+from dyn2trt.export.refusal import refused_forward
 from dyn2trt.export.surgery import dense_twin, inline_composites, with_decision_outputs
 from dyn2trt.export.surgery.graph import to_proto
-from dyn2trt.export.trace import STATIC_FLOW, trace
-from dyn2trt.files import check_writable, replacing, sha256
+from dyn2trt.export.trace import trace
+from dyn2trt.files import check_writable, sha256
 from dyn2trt.macs import MacReport, count_macs
 from dyn2trt.networks.options import Value
 from dyn2trt.ops.bodies import attach_bodies
@@ -46,14 +52,16 @@ def export_network(
     checkpoint: str | os.PathLike[str] | None = None,
     seed: int | None = None,
     task: str = "other",
+    check_file: Callable[[Path], None] | None = None,
 ) -> ExportMetadata:
-    """Write ``network`` as one ONNX file: input ``x`` and outputs ``out0``, ``out1``, ... in float32.
+    """Write ``network`` as one ONNX file: input ``x`` and outputs ``out0``, ``out1``, ... or by their keys, in float32.
 
     BatchNorm is folded, weights and arithmetic are cast to ``precision`` while gates stay float32, and every gated
     block is a node of domain ``dyn2trt`` with its body in the file. The same arguments give the same bytes.
 
     Args:
-        network: takes one tensor [N, C, H, W], gives a tensor or a tuple of them; left as it is.
+        network: takes one tensor [N, C, H, W], gives a tensor, or tuples and dicts of them (`output_names`); left as it
+            is.
         input_shape: [N, C, H, W].
         path: the file to write, whole or not at all.
         ops: ``composite``: one node a block; ``primitive``: blocks written out in MaskGather, SparseConv and
@@ -64,6 +72,7 @@ def export_network(
         with_decisions: what the network decides as further outputs: each gate's ``mask0``, ..., bool [N, 1, Ho, Wo],
             and the ``coefficients0``, ..., float32 [N, size], of its dynamic kernels.
         name, options, checkpoint, seed, task: for the metadata: where the network and its weights come from.
+        check_file: is given the file before it takes its place, and raises where it must not.
 
     Raises:
         Dyn2trtError: the network refuses the shape, cannot be traced, or has neither a gated block nor dynamic
@@ -74,11 +83,14 @@ def export_network(
     macs = _count(network, input_shape)
     dynamic_axes = ((0,) if dynamic_batch else ()) + ((2, 3) if dynamic_size else ())
     size_multiple = int(getattr(network, "size_multiple", 1))
-    prepared = to_precision(fold_batchnorm(network), precision)
+    prepared = to_precision(fold_batchnorm(network, input_shape), precision)
+    accept_float32(prepared)
     set_execution(prepared, "sparse")
     put_placeholders(prepared)
+    outputs = FlatOutputs()
+    prepared.register_forward_hook(outputs)
     graph = trace(prepared, input_shape, precision=precision, dynamic_axes=dynamic_axes, size_multiple=size_multiple)
-    gates = apply_names(graph)
+    gates = apply_names(graph, outputs.names)
     kernels = expand_kernels(graph, macs.kernels)
     image_kernels = expand_batch_groups(graph)
     if not macs.blocks:
@@ -109,9 +121,10 @@ def export_network(
         macs_generation=macs.macs_generation,
     )
     model = _finish(graph, metadata, ops, with_decisions)
-    check(model)
-    with replacing(path) as temporary:
-        temporary.write_bytes(model.SerializeToString(deterministic=True))
+    with writing_model(model, path) as temporary:
+        _check_standard(model, temporary)
+        if check_file is not None:
+            check_file(temporary)
     return read_metadata(model)
 
 
@@ -123,6 +136,16 @@ def check(model: onnx.ModelProto) -> None:
     """
     onnx.checker.check_model(model, full_check=True)
     onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True, data_prop=True)
+
+
+def _check_standard(model: onnx.ModelProto, path: Path) -> None:
+    """`check` of the model that is written at ``path``."""
+    if weight_bytes(model) <= model_file.EMBEDDED_LIMIT:
+        check(model)
+        return
+    onnx.checker.check_model(str(path), full_check=True)
+    with tempfile.TemporaryDirectory() as folder:
+        onnx.shape_inference.infer_shapes_path(str(path), f"{folder}/inferred.onnx", True, True, True)
 
 
 def _check_arguments(input_shape: Sequence[int], precision: str, ops: str) -> None:
@@ -144,13 +167,24 @@ def _without_gates(name: str, ops: Ops, dynamic_kernels: bool) -> Ops:
 
 
 def _count(network: nn.Module, input_shape: Sequence[int]) -> MacReport:
+    _check_signature(network)
     try:
         return count_macs(network, input_shape)
-    except RuntimeError as error:
-        if "meta tensor" in str(error):
-            raise Dyn2trtError(f"the network cannot be traced: {STATIC_FLOW} ({error})") from error
-        shape = "x".join(map(str, input_shape))
-        raise Dyn2trtError(f"the network refuses an input of {shape}: {str(error).splitlines()[0]}") from error
+    except Dyn2trtError:
+        raise
+    except Exception as error:
+        raise refused_forward(error, f"the network refuses an input of {'x'.join(map(str, input_shape))}") from error
+
+
+def _check_signature(network: nn.Module) -> None:
+    try:
+        inspect.signature(network.forward).bind(None)
+    except TypeError as error:
+        parameters = inspect.signature(network.forward).parameters
+        raise Dyn2trtError(
+            f"a network takes one tensor [N, C, H, W], but the forward of {type(network).__name__} takes "
+            f"{', '.join(parameters) or 'nothing'}; wrap it in a module that takes one, and gives it the others"
+        ) from error
 
 
 def _blocks(gates: Sequence[tuple[str, str]], macs: MacReport) -> tuple[Block, ...]:

@@ -13,6 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from dyn2trt.errors import Dyn2trtError
 from dyn2trt.export.dynamic_kernels.geometry import ConvGeometry, Geometry
+from dyn2trt.export.model_file import read_model
 
 KEY = "dyn2trt"
 FORMAT = 2
@@ -23,6 +24,7 @@ OUTPUT_PREFIX = "out"
 LOGITS_PREFIX = "logits"
 MASK_PREFIX = "mask"
 COEFFICIENTS_PREFIX = "coefficients"
+FORCED_PREFIX = "forced"
 
 Precision = Literal["fp32", "fp16", "bf16"]
 Ops = Literal["composite", "primitive", "dense"]
@@ -146,7 +148,7 @@ class ExportMetadata:
     size_multiple: int
     """A dynamic height and width are multiples of this."""
     outputs: tuple[str, ...]
-    """``out0``, ...: the network's own outputs."""
+    """The network's own outputs: ``out0``, ..., or the keys that it returns them under."""
     masks: tuple[str, ...]
     """``mask0``, ... where the file gives its gates' decisions as outputs too."""
     blocks: tuple[Block, ...]
@@ -190,7 +192,7 @@ def read_metadata(model: onnx.ModelProto | str | os.PathLike[str]) -> ExportMeta
     where = "the ONNX model"
     if not isinstance(model, onnx.ModelProto):
         where = str(model)
-        model = load_model(model)
+        model = load_model(model, weights=False)
     text = next((p.value for p in model.metadata_props if p.key == KEY), None)
     if text is None:
         maker = f" (its producer is {model.producer_name})" if model.producer_name else ""
@@ -238,10 +240,10 @@ def load_model(path: str | os.PathLike[str], *, weights: bool = True) -> onnx.Mo
         weights: read those that lie in files beside it too.
 
     Raises:
-        Dyn2trtError: there is no such file, it cannot be read, or it is not ONNX.
+        Dyn2trtError: there is no such file, it cannot be read, it is not ONNX, or its weights are not beside it.
     """
     try:
-        model = onnx.load(path, load_external_data=weights)
+        model = read_model(path, weights=weights)
     except OSError as error:
         raise Dyn2trtError(f"cannot read {path}: {error.strerror or error}") from error
     except (DecodeError, ValueError, RuntimeError, onnx.checker.ValidationError) as error:

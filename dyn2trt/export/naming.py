@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import onnx_ir as ir
 
 from dyn2trt.contract import DOMAIN, SCHEMAS
-from dyn2trt.export.metadata import INPUT, LOGITS_PREFIX, OUTPUT_PREFIX
+from dyn2trt.export.metadata import INPUT, LOGITS_PREFIX
 from dyn2trt.export.surgery.graph import PLUGIN_ATTRIBUTES, gated_nodes, unique
 
 _SCOPES = "pkg.torch.onnx.name_scopes"
 _PACKED = "packed_"
 
 
-def apply_names(model: ir.Model) -> list[tuple[str, str]]:
+def apply_names(model: ir.Model, outputs: Sequence[str]) -> list[tuple[str, str]]:
     """Name everything in a graph that ``torch.onnx`` made, in place.
 
-    - The input is ``x``, the outputs are ``out0``, ``out1``, ...
+    - The input is ``x``, the outputs are called as ``outputs`` says; where something else in the graph, or another
+      output, has that name, with a number behind it.
     - A gated node has the module path of its block, any other node its module's path and op: ``fc.0/Conv``. A value
       has the name of its node and ``.out``.
     - The logits of the i-th gated node, its output where it owns its gate, else its input, are ``logits{i}``.
@@ -34,7 +35,7 @@ def apply_names(model: ir.Model) -> list[tuple[str, str]]:
     for name in [name for name in graph.initializers if _PACKED in name]:
         graph.initializers[name].name = name.replace(_PACKED, "")
     gates = _name_logits(model)
-    _name_outputs(graph)
+    _name_outputs(graph, outputs)
     for node in graph:
         node.metadata_props.clear()
         node.doc_string = None
@@ -99,10 +100,11 @@ def _name_logits(model: ir.Model) -> list[tuple[str, str]]:
     return gates
 
 
-def _name_outputs(graph: ir.Graph) -> None:
+def _name_outputs(graph: ir.Graph, names: Sequence[str]) -> None:
     seen: set[ir.Value] = set()
-    for index, value in enumerate(list(graph.outputs)):
-        name = f"{OUTPUT_PREFIX}{index}"
+    taken = {str(value.name) for node in graph for value in node.outputs} | set(graph.initializers)
+    for index, (wanted, value) in enumerate(zip(names, list(graph.outputs), strict=True)):
+        name = unique(wanted, taken)
         if value.producer() is None or value in seen or str(value.name).startswith(LOGITS_PREFIX):
             copy = ir.Node("", "Identity", [value], name=f"{name}/Identity", num_outputs=1)
             copy.outputs[0].type, copy.outputs[0].shape = value.type, value.shape

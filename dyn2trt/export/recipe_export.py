@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from pathlib import Path
 
 import torch
 from torch import nn
@@ -38,11 +39,13 @@ def export_recipe(
     export: ExportSection,
     path: str | os.PathLike[str],
     warn: Callable[[str], None] = lambda _: None,
+    check_file: Callable[[Path, nn.Module], None] | None = None,
 ) -> ExportMetadata:
     """Write the ONNX file that the two sections ask for; see `export_network`.
 
     Args:
         warn: is told what the user should know, in one line: that weights are random.
+        check_file: is given the file, before it takes its place, and the network, and raises where it must not.
     """
     if network.checkpoint is None:
         warn(f"no checkpoint was given: the weights of {network.name} are random (seed {network.seed})")
@@ -55,16 +58,12 @@ def export_recipe(
         )
     return export_network(
         module,
-        input_shape=export.input_shape,
         path=path,
-        precision=export.precision,
-        ops=export.ops,
-        dynamic_batch=export.dynamic_batch,
-        dynamic_size=export.dynamic_size,
-        with_decisions=export.with_decisions,
+        **{name: getattr(export, name) for name in ExportSection.model_fields},
         name=network.name,
         options=options,
         checkpoint=network.checkpoint,
         seed=network.seed,
         task=entry.task if entry is not None else "other",
+        check_file=None if check_file is None else lambda file: check_file(file, module),
     )

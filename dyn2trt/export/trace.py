@@ -16,12 +16,11 @@ from torch.export import Dim
 from dyn2trt.errors import Dyn2trtError
 from dyn2trt.export.dimensions import BATCH, HEIGHT, WIDTH
 from dyn2trt.export.dynamic_kernels import batch_groups, placeholders
+from dyn2trt.export.refusal import check_dynamic_pooling, refused_conversion, refused_forward
 from dyn2trt.export.translation import translation_table
 
 OPSETS = {"fp32": 20, "fp16": 20, "bf16": 22}
 """Oldest opset whose ops take the precision, and which the bodies are written for: bfloat16 Conv came with 22."""
-
-STATIC_FLOW = "its control flow must not depend on the values of tensors"
 
 
 def trace(
@@ -52,20 +51,27 @@ def trace(
             program = torch.export.export(
                 network, (torch.zeros(*example),), dynamic_shapes=(axes,) if axes else None, strict=False
             )
-        except (RuntimeError, ValueError, torch._dynamo.exc.UserError) as error:
-            wish = " with a dynamic batch or size" if axes else ""
-            mend = "export a static shape, or state the network's size_multiple" if axes else STATIC_FLOW
-            raise Dyn2trtError(f"torch cannot trace the network{wish}; {mend} ({_gist(error)})") from error
+        except Dyn2trtError:
+            raise
+        except Exception as error:
+            if axes:
+                what = "torch cannot trace the network with a dynamic batch or size (export a static shape, or state "
+                raise refused_forward(error, f"{what}the network's size_multiple)") from error
+            raise refused_forward(error, "torch cannot trace the network") from error
+        check_dynamic_pooling(program)
         batch_groups.put_batch_groups(program)
-        exported = torch.onnx.export(
-            program,
-            custom_translation_table=translation_table()
-            | placeholders.translation_table()
-            | batch_groups.translation_table(),
-            opset_version=OPSETS[precision],
-            optimize=True,
-            verbose=False,
-        )
+        try:
+            exported = torch.onnx.export(
+                program,
+                custom_translation_table=translation_table()
+                | placeholders.translation_table()
+                | batch_groups.translation_table(),
+                opset_version=OPSETS[precision],
+                optimize=True,
+                verbose=False,
+            )
+        except Exception as error:
+            raise refused_conversion(error, program) from error
     assert exported is not None
     model = exported.model
     _name_dimensions(model, dynamic_axes)
@@ -102,11 +108,6 @@ def _named(dimension: Any, names: dict[str, str]) -> int | str | None:
     for symbol, name in names.items():
         text = text.replace(symbol, name)
     return text
-
-
-def _gist(error: BaseException) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return " ".join(lines[:2])[:300] if lines else type(error).__name__
 
 
 @contextmanager

@@ -19,8 +19,6 @@ class LayerScore(nn.Module):
     softmax, executing has the probability sigmoid(logit).
     """
 
-    batchnorm_pairs = (("fc1", "fc1bn"),)
-
     def __init__(self, channels: int, stride: int = 1) -> None:
         super().__init__()
         self.stride = stride

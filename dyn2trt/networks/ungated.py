@@ -22,7 +22,7 @@ def ungate(network: nn.Module, paths: str) -> None:
         paths: module paths of the blocks, separated by spaces, such as ``layer2.0 layer3.0``; or ``none``.
 
     Raises:
-        Dyn2trtError: a path that is no block of the network.
+        Dyn2trtError: a path that is not a block of the network.
     """
     blocks = dict(all_blocks(network))
     for path in [] if paths == NO_BLOCK else paths.split():

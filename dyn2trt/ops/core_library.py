@@ -138,10 +138,7 @@ _PRIMITIVES: dict[str, type[Structure]] = {
     "sparse_conv": SparseConv,
     "mask_scatter": MaskScatter,
 }
-STRUCTS: tuple[type[Structure], ...] = (
-    *(Dense, Geometry, SiteSet, *_PRIMITIVES.values()),
-    *(Gate, Convolution, GatedBlock),
-)
+STRUCTS: tuple[type[Structure], ...] = (Dense, Geometry, SiteSet, *_PRIMITIVES.values(), Gate, Convolution, GatedBlock)
 
 
 class CoreLibrary:

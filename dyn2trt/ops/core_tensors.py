@@ -193,20 +193,20 @@ class CoreOps:
             params.convolutions[index] = core.Convolution(weight.data_ptr(), bias.data_ptr(), bias.shape[0])
         gate = params.gate
         gate.kind, gate.threshold = GATES.index(schema.gate), complete["threshold"]
-        results: tuple[Tensor, ...] = (y,)
+        logits: Tensor | None = None
         if schema.owns_gate:
             for tensor in schema.gate.parameters:
                 setattr(gate, tensor.name.removeprefix("gate_"), given[tensor.name].data_ptr())
             gate.hidden = given["gate_bias"].shape[0] if schema.gate.pooled == "layers" else 0
             n, _, ho, wo = y.shape
-            results = (y, self._empty((n, 1, ho, wo), torch.float32, y.device))
-            gate.logits = results[1].data_ptr()
+            logits = self._empty((n, 1, ho, wo), torch.float32, y.device)
+            gate.logits = logits.data_ptr()
         else:
             gate.given = given["mask"].data_ptr()
         size = self.library.workspace(params)
         workspace = self._empty((size,), torch.uint8, x.device)
         self.library.gated_block(params, workspace.data_ptr(), size, self.stream())
-        return results if schema.owns_gate else y
+        return y if logits is None else (y, logits)
 
     def _empty(self, shape: Sequence[int], dtype: torch.dtype, device: torch.device) -> Tensor:
         """An uninitialised tensor, aligned to 256 bytes as torch's CUDA allocator does. The tests override this."""

@@ -1,6 +1,6 @@
 """The pictures of a report: each input with where it was computed, and every block's mask.
 
-Gates of positions make a heat map; gates of whole layers a strip, one cell a layer.
+Gates of positions make a heat map; gates of whole layers a strip, one cell per layer.
 """
 
 from __future__ import annotations

@@ -34,7 +34,7 @@ def resolve_bindings(
 
     Args:
         trt: the TensorRT module.
-        inputs: one array an input of the engine, of the engine's type.
+        inputs: one array per input of the engine, of the engine's type.
         plan: the plan's name, for messages.
 
     Raises:

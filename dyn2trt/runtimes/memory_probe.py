@@ -11,24 +11,28 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
 from dyn2trt.errors import Dyn2trtError
 
+if TYPE_CHECKING:
+    import onnx
 
-def probe_memory(model: bytes, feed: dict[str, npt.NDArray[Any]], threads: int) -> tuple[int, int]:
+
+def probe_memory(model: onnx.ModelProto, feed: dict[str, Any], threads: int) -> tuple[int, int]:
     """Return (runtime, peak) resident bytes of a fresh process that runs ``model`` once on ``feed``.
 
     Raises:
         Dyn2trtError: the process failed; the message ends with its last line.
     """
+    from dyn2trt.export.model_file import save_model
+
     with tempfile.TemporaryDirectory() as folder:
         path, data = Path(folder, "model.onnx"), Path(folder, "feed.npz")
-        path.write_bytes(model)
-        np.savez(data, **feed)  # type: ignore[arg-type]  # A later NumPy's own options.
+        save_model(model, path)
+        np.savez(data, **feed)
         command = [sys.executable, "-m", "dyn2trt.runtimes.memory_probe", str(path), str(data), str(threads)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from dyn2trt.export.metadata import COEFFICIENTS_PREFIX as COEFFICIENTS
+from dyn2trt.export.metadata import FORCED_PREFIX as FORCED
 from dyn2trt.export.metadata import INPUT as INPUT
 from dyn2trt.export.metadata import LOGITS_PREFIX as LOGITS
 from dyn2trt.export.metadata import MASK_PREFIX as MASK
-from dyn2trt.export.metadata import OUTPUT_PREFIX as OUTPUT
-from dyn2trt.export.surgery.overruled import PREFIX as FORCED
 
-__all__ = ["COEFFICIENTS", "FORCED", "INPUT", "LOGITS", "MASK", "OUTPUT", "block_input", "block_output"]
+__all__ = ["COEFFICIENTS", "FORCED", "INPUT", "LOGITS", "MASK", "block_input", "block_output"]
 
 
 def block_input(block: str) -> str:

@@ -12,6 +12,7 @@ import numpy as np
 import onnx
 
 from dyn2trt.errors import Dyn2trtError, MissingDependency
+from dyn2trt.export.model_file import loadable
 from dyn2trt.runtimes.memory_probe import probe_memory
 from dyn2trt.runtimes.session import Feed, MemoryUse, Outputs
 
@@ -102,8 +103,8 @@ class OnnxRuntimeSession:
         options.add_session_config_entry("session.force_spinning_stop", "1")
         self._model, self._threads = model, threads
         providers = list(dict.fromkeys((provider, CPU)))
-        with _explained("load"):
-            self._session = runtime.InferenceSession(model.SerializeToString(), options, providers=providers)
+        with _explained("load"), loadable(model) as source:
+            self._session = runtime.InferenceSession(source, options, providers=providers)
         if provider not in self._session.get_providers():
             raise MissingDependency(f"{provider} did not start; the log of onnxruntime says what it lacks")
 
@@ -126,7 +127,7 @@ class OnnxRuntimeSession:
 
     def memory(self, feed: Feed) -> MemoryUse:
         """Of a process of its own."""
-        runtime, peak = probe_memory(self._model.SerializeToString(), dict(feed), self._threads)
+        runtime, peak = probe_memory(self._model, dict(feed), self._threads)
         return MemoryUse(peak_rss=peak, runtime_rss=runtime)
 
     def close(self) -> None:

@@ -107,7 +107,7 @@ class TensorRtSession:
     Args:
         device: stays current until the session is closed.
         plan: path of the plan; its passport is checked before it is deserialised.
-        graphs: replay one captured CUDA graph a run instead of enqueueing the engine's kernels one by one.
+        graphs: replay one captured CUDA graph per run instead of enqueueing the engine's kernels one by one.
         transfers: let the time include the copies host → device of all inputs and device → host of all outputs
             (pinned memory, inside the graph where there is one). Otherwise inputs are copied before the clock starts.
     """

@@ -14,9 +14,10 @@ from torch import Tensor, nn
 
 from dyn2trt.blocks.base import Execution, set_execution
 from dyn2trt.blocks.dynamic import CoefficientPredictor
+from dyn2trt.export.outputs import flatten_outputs
 from dyn2trt.gates.decisions import forced_masks
 from dyn2trt.gates.mask_unit import MaskUnit
-from dyn2trt.runtimes.names import COEFFICIENTS, FORCED, INPUT, LOGITS, OUTPUT, block_input, block_output
+from dyn2trt.runtimes.names import COEFFICIENTS, FORCED, INPUT, LOGITS, block_input, block_output
 from dyn2trt.runtimes.session import Feed, MemoryUse, Outputs
 
 
@@ -24,12 +25,13 @@ class TorchSession:
     """A network, by default run masked dense: every position is computed, then multiplied by the mask.
 
     Feeds: ``x`` float32 [N, C, H, W]; with ``gates`` given, also ``forced0``, ..., float32 [N, 1, Ho, Wo], and a
-    block is active where they are ≥ 0. Results: ``out0``, ...; ``logits0``, ..., which are what the gates themselves
-    say, forced or not; ``coefficients0``, ... of its dynamic kernels; and for every module of ``taps`` its first input
-    and its output.
+    block is active where they are ≥ 0. Results: the outputs by their names; ``logits0``, ..., which are what the gates
+    themselves say, forced or not; ``coefficients0``, ... of its dynamic kernels; and for every module of ``taps`` its
+    first input and its output.
 
     Args:
         network: in evaluation mode; takes and gives float32.
+        outputs: their names, in order.
         gates: how many masks are fed; 0 lets the network decide.
         taps: module paths of gated blocks or dynamic convolutions.
         execution: ``dense`` for a model that was exported without gates.
@@ -39,11 +41,13 @@ class TorchSession:
         self,
         network: nn.Module,
         *,
+        outputs: Sequence[str],
         gates: int = 0,
         taps: Sequence[str] = (),
         execution: Execution = "masked",
     ) -> None:
         self._network = network
+        self._outputs = tuple(outputs)
         self._gates = gates
         self._taps = tuple(taps)
         self._execution = execution
@@ -58,8 +62,8 @@ class TorchSession:
                 stack.enter_context(forced_masks(self._network, masks))
             stack.enter_context(_observed(self._network, self._taps, seen))
             outputs = self._network(torch.from_numpy(np.ascontiguousarray(feed[INPUT])))
-        named = enumerate((outputs,) if isinstance(outputs, Tensor) else outputs)
-        return {**{f"{OUTPUT}{index}": _array(output) for index, output in named}, **seen}
+        named = zip(self._outputs, flatten_outputs(outputs), strict=True)
+        return {**{name: _array(value) for name, value in named}, **seen}
 
     def time(self, feed: Feed) -> float:
         """Seconds of one run by the wall clock."""

@@ -1,21 +1,8 @@
 // The fused inverted residual by itself, for tests: every variant, with the pooled part of a gate as it is given.
-#include <string>
-
-#include "fused/inverted_residual/inverted_residual.h"
+#include "fused/fused.h"
 #include "launch/status.h"
 
 extern "C" {
-
-// Names of the variants, one a line.
-DYN2TRT_API const char* dyn2trt_emulator_inverted_residual_variants() {
-  static const std::string names = [] {
-    std::string all;
-    const dyn2trt::FusedVariants variants = dyn2trt::inverted_residual_variants();
-    for (int i = 0; i < variants.count; ++i) all += std::string(variants.list[i].name) + '\n';
-    return all;
-  }();
-  return names.c_str();
-}
 
 // Bytes of shared memory that variant `index` needs for the block, -1 when it does not take it.
 DYN2TRT_API int dyn2trt_emulator_inverted_residual_takes(const Dyn2trtGatedBlock* block, int index) {

@@ -40,8 +40,8 @@ bool taken_out(const Place& place) {
 
 extern "C" {
 
-// The points of synchronisation that launches have come by so far, "operation file:line", one a line, in the order of
-// their numbers. Valid until the next call.
+// The points of synchronisation that launches have come by since forget_places, "operation file:line", one a line, in
+// the order of their numbers. Valid until the next call.
 DYN2TRT_API const char* dyn2trt_emulator_places() {
   auto& m = dyn2trt::emulator::mutation();
   m.described.clear();
@@ -50,6 +50,8 @@ DYN2TRT_API const char* dyn2trt_emulator_places() {
   }
   return m.described.c_str();
 }
+
+DYN2TRT_API void dyn2trt_emulator_forget_places() { dyn2trt::emulator::mutation().places.clear(); }
 
 // Launches from now on leave out the point of that number; -1: none.
 DYN2TRT_API void dyn2trt_emulator_take_out(int number) { dyn2trt::emulator::mutation().without = number; }

@@ -28,7 +28,8 @@ struct Hidden {
 
 struct Operation {
   Product product;
-  std::array<std::array<uint32_t, 4>, 32> a;
+  std::array<std::array<uint32_t, 4>, 32> a;    // of each lane, when it was issued
+  std::array<const uint32_t*, 32> a_registers;  // and where: until the product is over they keep their values
   Hidden* sums;
   uint64_t fence;  // the earliest proxy fence of the lanes when it was issued
   int warp;        // of the warpgroup
@@ -65,14 +66,16 @@ void issue(Lanes& lanes) {
   const auto of = [&](int lane) -> const Issue& { return *static_cast<const Issue*>(lanes.in[lane]); };
   const Product& first = of(0).product;
   if (!warp.fenced) kernel_error("wgmma without a wgmma.fence since the last group");
-  Operation operation = {first, {}, nullptr, of(0).fence, running_thread() / 32 % 4, warp.groups};
+  Operation operation = {first, {}, {}, nullptr, of(0).fence, running_thread() / 32 % 4, warp.groups};
   for (int lane = 0; lane < 32; ++lane) {
     const Product& own = of(lane).product;
     if (own.a != first.a || own.b != first.b || own.keep != first.keep) {
       kernel_error("wgmma: lane %d's descriptors or predicate differ from lane 0's", lane);
     }
     operation.fence = std::min(operation.fence, of(lane).fence);
-    if (own.a_row != nullptr) std::copy_n(own.a_row, 4, operation.a[static_cast<std::size_t>(lane)].begin());
+    const auto at = static_cast<std::size_t>(lane);
+    operation.a_registers[at] = own.a_row;
+    if (own.a_row != nullptr) std::copy_n(own.a_row, 4, operation.a[at].begin());
   }
   const auto same = [&](const Hidden& hidden) { return hidden.registers[0] == first.sums; };
   auto found = std::find_if(warp.hidden.begin(), warp.hidden.end(), same);
@@ -124,6 +127,10 @@ void load_row(const Operation& operation, uint64_t descriptor, int row, float (&
 
 void load_registers(const Operation& operation, float (&a)[kRowsOfWarp][kDepth]) {
   for (int lane = 0; lane < 32; ++lane) {
+    const auto at = static_cast<std::size_t>(lane);
+    if (!std::equal(operation.a[at].begin(), operation.a[at].end(), operation.a_registers[at])) {
+      kernel_error("wgmma: lane %d's registers of A changed while the product ran", lane);
+    }
     for (int r = 0; r < 4; ++r) {
       for (int e = 0; e < 2; ++e) {
         const auto bits =

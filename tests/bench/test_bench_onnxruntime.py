@@ -6,6 +6,7 @@ import io
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -20,10 +21,6 @@ from typer.testing import CliRunner
 from dyn2trt.activity.halo import halo
 from dyn2trt.activity.summary import summarise_activity
 from dyn2trt.activity.work import executed_macs
-from dyn2trt.bench.contenders import batches_of
-from dyn2trt.bench.gate_masks import LAYERS, mask_sets, patterns_of
-from dyn2trt.bench.interleave import Budget
-from dyn2trt.bench.masks import PATTERNS, to_logits
 from dyn2trt.bench.measure import measure, served_batches
 from dyn2trt.bench.options import BenchOptions, image_size, inputs_of, options_of
 from dyn2trt.bench.per_block import cut_block
@@ -31,6 +28,9 @@ from dyn2trt.bench.plans import input_shapes
 from dyn2trt.bench.record import read_record
 from dyn2trt.bench.sessions import graphs_of
 from dyn2trt.bench.summary import print_summary
+from dyn2trt.bench.sweep.contenders import batches_of
+from dyn2trt.bench.sweep.gate_masks import LAYERS, mask_sets, patterns_of
+from dyn2trt.bench.sweep.masks import PATTERNS, to_logits
 from dyn2trt.cli.bench import bench
 from dyn2trt.errors import Dyn2trtError
 from dyn2trt.export.metadata import Block
@@ -43,7 +43,7 @@ from dyn2trt.runtimes.memory_probe import probe_memory
 from dyn2trt.runtimes.onnxruntime_session import OnnxRuntimeSession
 
 RECORDED = Path(__file__).parents[1] / "data" / "bench_record_before_dynamic_kernels.json"
-QUICK = Budget(warmup=1, min_rounds=6, max_rounds=6, seconds=0)
+QUICK: dict[str, Any] = {"warmup": 1, "iterations": 6, "seconds": 0}
 
 
 @pytest.fixture(scope="module")
@@ -185,7 +185,7 @@ def test_a_block_alone_computes_what_it_computes_in_the_network(
 
 def test_the_memory_of_a_model_is_that_of_a_process_of_its_own(model: onnx.ModelProto) -> None:
     ballast = np.ones(300 * 2**17)  # 300 MiB here must not count there
-    runtime, peak = probe_memory(model.SerializeToString(), {"x": noise()}, 1)
+    runtime, peak = probe_memory(model, {"x": noise()}, 1)
     assert 10 * 2**20 < runtime <= peak < 300 * 2**20
     assert ballast[0] == 1
 
@@ -196,7 +196,7 @@ def test_a_failing_probe_says_why() -> None:
 
 
 def test_a_benchmark_measures_everything_and_reads_back(path: Path, tmp_path: Path) -> None:
-    options = BenchOptions(batch_sizes=(1, 3), ratios=(0.0, 0.5, 1.0), budget=QUICK, threads=1, per_block=True)
+    options = BenchOptions(batch_sizes=(1, 3), active_ratios=(0.0, 0.5, 1.0), **QUICK, threads=1, per_block=True)
     lines: list[str] = []
     measured = measure(path, noise(shape=(5, *SHAPE[1:])), options, images_spec="noise:5", progress=lines.append)
     record = measured.record
@@ -245,7 +245,7 @@ def test_the_tables_drop_columns_before_they_cut_words(width: int, shown: str, d
 
 def test_the_masks_are_the_networks_own(handmade: Handmade, path: Path) -> None:
     x = noise(shape=(3, *SHAPE[1:]))
-    options = BenchOptions(ratios=(), budget=QUICK, threads=1, memory=False)
+    options = BenchOptions(active_ratios=(), **QUICK, threads=1, memory=False)
     measured = measure(path, x, options)
     logits = handmade.reference(x)
     assert all(np.array_equal(mask, logits[f"logits{i}"] >= 0) for i, mask in enumerate(measured.masks))
@@ -300,12 +300,12 @@ def recipe(**bench_section: object) -> Recipe:
 def test_options_come_from_the_command_line_then_the_recipe_then_the_defaults() -> None:
     wanted = recipe(batch_sizes=[1, 4], active_ratios=[0.5], warmup=0, iterations=7)
     options = options_of(wanted, batch_sizes="2,8", seconds=3.0)
-    assert (options.batch_sizes, options.ratios) == ((2, 8), (0.5,))
+    assert (options.batch_sizes, options.active_ratios) == ((2, 8), (0.5,))
     assert (options.budget.warmup, options.budget.min_rounds, options.budget.seconds) == (0, 7, 3.0)
     assert options_of(None) == BenchOptions()
     with pytest.raises(Dyn2trtError, match="needs at least 6 rounds, not 5"):
         options_of(None, iterations=5)
-    assert options_of(wanted, active_ratios="none").ratios == ()
+    assert options_of(wanted, active_ratios="none").active_ratios == ()
     assert options_of(None, iterations=5000).budget.max_rounds == 5000
     given = {"images": None, "mean": None, "std": "1,2,3", "seed": None}
     source = inputs_of(wanted, **given)

@@ -359,7 +359,7 @@ def test_plans_that_are_missing_are_built_for_the_batches_asked_for(
     given = {"own": tmp_path / "own.plan", "dense": None, "forced": None}
     lines: list[str] = []
     options = with_plans(
-        BenchOptions(batch_sizes=(1, 4), ratios=()), path, given, tmp_path / "plans", (12, 10), lines.append
+        BenchOptions(batch_sizes=(1, 4), active_ratios=()), path, given, tmp_path / "plans", (12, 10), lines.append
     )
     plans = dict(options.plans)
     assert plans == {"own": tmp_path / "own.plan", "dense": tmp_path / "plans" / "dense.plan"}
@@ -371,7 +371,7 @@ def test_plans_that_are_missing_are_built_for_the_batches_asked_for(
         min_shapes="x:1x3x12x10", opt_shapes="x:2x3x12x10", max_shapes="x:8x3x12x10", optimization_level=1
     )
     build = BuildOptions.parse(**section.model_dump())
-    with_plans(BenchOptions(ratios=()), path, given, tmp_path / "plans", (12, 10), lines.append, build)
+    with_plans(BenchOptions(active_ratios=()), path, given, tmp_path / "plans", (12, 10), lines.append, build)
     passport = read_passport(plans["dense"])
     profile = passport.profiles["x"]
     assert (profile.min, profile.opt, profile.max) == ((1, 3, 12, 10), (2, 3, 12, 10), (8, 3, 12, 10))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,11 +11,12 @@ from compare_models import damaged, result_of
 from dynamic_models import checkpoint_of, export_dynamic
 from handmade_model import METADATA, Handmade, noise
 
-from dyn2trt.bench.masks import to_logits
+from dyn2trt.bench.sweep.masks import to_logits
 from dyn2trt.compare.backends import OnnxRuntimeBackend
 from dyn2trt.compare.coefficients import judge_coefficients
-from dyn2trt.compare.comparison import CompareOptions, compare_model
+from dyn2trt.compare.comparison import compare_model
 from dyn2trt.compare.graphs import observed
+from dyn2trt.compare.options import CompareOptions
 from dyn2trt.compare.saved import save_activity
 from dyn2trt.compare.table import render
 from dyn2trt.errors import MissingDependency
@@ -30,7 +30,7 @@ PREDICTOR = "layer2.0.predictor"
 
 
 def options_for(model: Path, **changes: object) -> CompareOptions:
-    return replace(CompareOptions(model, checkpoint=checkpoint_of(model), images="noise:3"), **changes)
+    return CompareOptions(**{"model": model, "checkpoint": checkpoint_of(model), "images": "noise:3", **changes})
 
 
 @pytest.mark.parametrize(

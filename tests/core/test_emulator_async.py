@@ -22,6 +22,7 @@ NAMED = {  # an error says so
     "expects too few bytes": (7, "mbarrier_wait"),
     "not initialised": (8, "before mbarrier.init"),
     "a misaligned box": (11, "no multiple of 1024"),
+    "overwrites rows under way": (14, "registers of A changed"),
 }
 SILENT = {  # the result is wrong, or an error says that the ring is out of step
     "reads without waiting": 1,

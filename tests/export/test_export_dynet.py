@@ -100,7 +100,7 @@ def test_fp16_errs_no_more_than_twice_as_far_as_torch(
     x = noise(4, shape)
     wanted = in_double(network, x)
     with torch.no_grad():
-        torch_error = error(to_precision(fold_batchnorm(network), "fp16")(x).numpy(), wanted)
+        torch_error = error(to_precision(fold_batchnorm(network, x.shape), "fp16")(x).numpy(), wanted)
     assert error(run(path, x)["out0"], wanted) <= 2 * torch_error
     model = onnx.load(path)
     floats = {tensor.name: tensor.data_type for tensor in model.graph.initializer}
@@ -119,7 +119,7 @@ def test_fp16_survives_a_map_whose_sum_fp16_cannot_hold(tmp_path: Path) -> None:
     wanted = in_double(network, x)
     with torch.no_grad():
         assert network.get_submodule("conv1")(x).relu().sum(dim=(2, 3)).max() > 65504
-        torch_error = error(to_precision(fold_batchnorm(network), "fp16")(x).numpy(), wanted)
+        torch_error = error(to_precision(fold_batchnorm(network, x.shape), "fp16")(x).numpy(), wanted)
     assert error(run(path, x)["out0"], wanted) <= 2 * torch_error
 
 

@@ -64,8 +64,8 @@ def masks_of(grid: tuple[int, int]) -> dict[str, Tensor]:
 def test_the_three_executions_agree(name: str, size: tuple[int, int]) -> None:
     torch.manual_seed(0)
     block = randomise(BLOCKS[name]())
-    folded = fold_batchnorm(block)
     x = torch.randn(2, channels(block), *size)
+    folded = fold_batchnorm(block, x.shape)
     set_execution(block, "dense")
     dense, idle = block(x), block.identity(x)
     if block.kind.activated_sum:
@@ -133,8 +133,6 @@ def test_an_ungated_block_runs_dense_whatever_the_execution() -> None:
 class PreActivation(nn.Module):
     """bn1 comes before conv1, whatever the names suggest; bn2 follows conv2."""
 
-    batchnorm_pairs = (("conv2", "bn2"),)
-
     def __init__(self) -> None:
         super().__init__()
         self.conv1, self.bn1 = nn.Conv2d(4, 4, 3), nn.BatchNorm2d(4)
@@ -148,7 +146,7 @@ class PreActivation(nn.Module):
 @torch.no_grad()
 def test_folding_keeps_a_batchnorm_that_follows_no_convolution() -> None:
     network = randomise(PreActivation())
-    folded = fold_batchnorm(network)
+    folded = fold_batchnorm(network, (2, 4, 9, 9))
     x = torch.randn(2, 4, 9, 9)
     assert relative_error(folded(x), network(x)) < 1e-6
     left = [name for name, m in folded.named_modules() if isinstance(m, nn.BatchNorm2d)]
@@ -159,12 +157,12 @@ def test_folding_keeps_a_batchnorm_that_follows_no_convolution() -> None:
 def test_folding_copies_and_is_repeatable() -> None:
     block = randomise(Bottleneck(5, 2, stride=2)).train()
     before = copy.deepcopy(block.state_dict())
-    folded = fold_batchnorm(block)
+    folded = fold_batchnorm(block, (1, 5, 7, 7))
     assert all(torch.equal(v, before[k]) for k, v in block.state_dict().items())
     assert block.training
     assert not folded.training
     assert not any(isinstance(m, nn.BatchNorm2d) for m in folded.modules())
-    twice = fold_batchnorm(folded)
+    twice = fold_batchnorm(folded, (1, 5, 7, 7))
     x = torch.randn(1, 5, 7, 7)
     assert torch.equal(twice(x), folded(x))
 
@@ -174,7 +172,7 @@ def test_folding_copies_and_is_repeatable() -> None:
 )
 @torch.no_grad()
 def test_precision_casts_the_weights_but_not_the_gates(precision: str, dtype: torch.dtype, bound: float) -> None:
-    network = fold_batchnorm(randomise(nn.Sequential(BasicBlock(5, 8), InvertedResidual(8, 8))))
+    network = fold_batchnorm(randomise(nn.Sequential(BasicBlock(5, 8), InvertedResidual(8, 8))), (2, 5, 6, 7))
     cast = to_precision(network, precision)
     x = torch.randn(2, 5, 6, 7)
     masks = [torch.rand(2, 1, 6, 7) < 0.5] * 2
@@ -198,7 +196,9 @@ def test_precision_casts_the_weights_but_not_the_gates(precision: str, dtype: to
 
 @torch.no_grad()
 def test_packed_weights_stay_as_the_ops_want_them_in_channels_last() -> None:
-    network = fold_batchnorm(randomise(nn.Sequential(BasicBlock(5, 8)))).to(memory_format=torch.channels_last)
+    network = fold_batchnorm(randomise(nn.Sequential(BasicBlock(5, 8))), (1, 5, 6, 7)).to(
+        memory_format=torch.channels_last
+    )
     (block,) = (block for _, block in gated_blocks(network))
     weights = block.op_weights()
     assert len(weights) == 4

@@ -99,8 +99,6 @@ def test_both_executions_have_one_gradient(name: str, kernels: int) -> None:
 class Pair(DynamicBlock):
     """Two dynamic convolutions behind one predictor, each with a BatchNorm."""
 
-    batchnorm_pairs = (("conv1", "bn1"), ("conv2", "bn2"))
-
     def __init__(self, channels: int, kernels: int, hidden: int | None = None) -> None:
         super().__init__()
         self.conv1 = convolution(channels, 6, 3, kernels=kernels)
@@ -159,7 +157,7 @@ def test_coefficients_differ_between_images() -> None:
 @torch.no_grad()
 def test_batchnorm_folds_into_all_kernels_of_a_channel(execution: Literal["feature_maps", "fused"]) -> None:
     pair, x = make_pair().double(), torch.randn(4, 8, 7, 9, dtype=torch.float64)
-    folded = fold_batchnorm(pair)
+    folded = fold_batchnorm(pair, x.shape)
     assert not [module for module in folded.modules() if isinstance(module, nn.BatchNorm2d)]
     set_kernel_execution(folded, execution)
     assert relative_error(folded(x), pair(x)) < 1e-12

@@ -87,7 +87,7 @@ def test_executions_and_folding_agree() -> None:
     with record_decisions(network) as decisions:
         y = network(x)
     assert any(0 < float(d.mask.mean()) < 1 for d in decisions)
-    folded = fold_batchnorm(network)
+    folded = fold_batchnorm(network, x.shape)
     for candidate, execution in ((network, "sparse"), (folded, "masked"), (folded, "sparse")):
         set_execution(candidate, execution)
         torch.testing.assert_close(candidate(x), y, rtol=1e-5, atol=1e-6)

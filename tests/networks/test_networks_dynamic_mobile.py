@@ -128,7 +128,7 @@ def test_summed_feature_maps_equal_fused_kernels(name: str) -> None:
 @torch.no_grad()
 def test_folded_networks_agree(name: str) -> None:
     network, x = small(name), images(2)
-    folded = fold_batchnorm(network)
+    folded = fold_batchnorm(network, x.shape)
     assert not [m for m in folded.modules() if isinstance(m, nn.BatchNorm2d)]
     for execution in ("feature_maps", "fused"):
         set_kernel_execution(folded, execution)
@@ -142,7 +142,7 @@ def test_half_precision_is_as_good_as_torchs_own(name: str) -> None:
     x = images(2)
     errors = {}
     for kernels in (0, 3):
-        network = fold_batchnorm(small(name, kernels))
+        network = fold_batchnorm(small(name, kernels), x.shape)
         half = to_precision(network, "fp16")
         y = half(x)
         assert y.dtype == torch.float32

@@ -98,7 +98,7 @@ def test_the_predictors_hidden_layer_is_a_quarter_of_the_blocks_input(depth: int
 @torch.no_grad()
 def test_every_execution_gives_one_output(name: str, batch: int) -> None:
     network, x = copy.deepcopy(small(name)).double(), images(batch).double()
-    folded = fold_batchnorm(network)
+    folded = fold_batchnorm(network, x.shape)
     assert not [module for module in folded.modules() if isinstance(module, nn.BatchNorm2d)]
     expected = by_definition(network, x)
     for candidate in (network, folded):
@@ -142,7 +142,8 @@ def test_the_coefficients_depend_on_the_image(name: str) -> None:
 @torch.no_grad()
 def test_fp16_errs_no_more_than_twice_as_far_as_torch(name: str) -> None:
     """Torch's own error is that of the static network with the kernels of this image, cast to fp16 as a whole."""
-    network, x = fold_batchnorm(small(name)), images(1)
+    x = images(1)
+    network = fold_batchnorm(small(name), x.shape)
     half, own = to_precision(network, "fp16"), to_precision(static_for(network, x), "fp16")
     expected = network.double()(x.double())  # The copies are made by now.
     assert relative_error(half(x), expected) <= 2 * relative_error(own(x), expected)
@@ -201,5 +202,5 @@ def test_mistakes_are_told() -> None:
 @torch.no_grad()
 def test_an_untrained_network_stays_in_the_range_of_fp16(name: str) -> None:
     torch.manual_seed(0)
-    network = fold_batchnorm(build_network(name.split()[0], SMALL[name]))
+    network = fold_batchnorm(build_network(name.split()[0], SMALL[name]), images(2).shape)
     assert relative_error(to_precision(network, "fp16")(images(2)), network.double()(images(2).double())) < 5e-3

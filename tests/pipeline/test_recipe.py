@@ -146,7 +146,7 @@ RANGE = 'min_shapes = "x:1x3x32x32"\nopt_shapes = "x:4x3x32x32"\nmax_shapes = "x
         ("dynamic_batch = true\n[build]\n" + RANGE.replace("x:1", "x:6"), "min ≤ opt ≤ max"),
         ("dynamic_batch = true\n[build]\n" + RANGE.replace("32x32", "64x64"), "only dimensions marked"),
         ('[build]\nworkspace = "lots"', "'lots' is no memory size"),
-        ('[data]\nimages = ""', "images is empty"),
+        ('[data]\nimages = ""', "name of the images is empty"),
         ("[data]\nmean = [123.675, 116.28, 103.53]", "divide mean and std by 255"),
         ("[data]\nmean = [0.5]", r"data\.mean has one number a channel \(3\)"),
     ],

@@ -36,6 +36,7 @@ struct AsyncProduct {
     kMisalignedBox,
     kFromRegisters,  // no mistake: A by ldmatrix
     kWriterFences,   // none either: the fence on the other side
+    kOverwritesRegisters,
   };
 
   struct Params {
@@ -103,12 +104,13 @@ struct AsyncProduct {
       if (p.mistake != kNoProxyFence && p.mistake != kWriterFences) ptx::fence_proxy_async();
       const ptx::MatrixDescriptor a = ptx::swizzled_matrix(shared.a[s]), b = ptx::swizzled_matrix(shared.b[s]);
       if (p.mistake != kNoProductFence) ptx::wgmma_fence();
+      uint32_t own[kDepth / 16][4];
       for (int k = 0; k < kDepth / 16; ++k) {
-        if (p.mistake == kFromRegisters) {
-          uint32_t own[4];
+        if (p.mistake == kFromRegisters || p.mistake == kOverwritesRegisters) {
+          uint32_t (&registers)[4] = own[p.mistake == kFromRegisters ? k : 0];
           const int row = warp * 16 + lane % 16;
-          ptx::ldmatrix_x4(own, &shared.a[s][row][((2 * k + lane / 16) ^ row % 8) * 8]);
-          ptx::wgmma<T, kColumns>(sums, own, b + 2 * k, tap + k > 0);
+          ptx::ldmatrix_x4(registers, &shared.a[s][row][((2 * k + lane / 16) ^ row % 8) * 8]);
+          ptx::wgmma<T, kColumns>(sums, registers, b + 2 * k, tap + k > 0);
         } else {
           ptx::wgmma<T, kColumns>(sums, a + 2 * k, b + 2 * k, tap + k > 0);
         }

@@ -1,4 +1,4 @@
-"""The structs of a gated block and its gate, as plugins/core/include/dyn2trt/core.h has them, for the tests of kernels."""
+"""The structs of a gated block and its gate, as plugins/core/include/dyn2trt/core.h has them, for kernel tests."""
 
 from __future__ import annotations
 

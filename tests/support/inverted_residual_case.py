@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import ctypes
 from dataclasses import dataclass
-from itertools import pairwise
 
 import torch
 from core_cases import error, mask
 from emulated_gemm import ACTIVATIONS, DTYPES, Memory
-from fused_block import GATES, Convolution, Gate, GatedBlock
 from torch import Tensor
 from torch.nn import functional
 
-from dyn2trt.ops.core_library import NHWC, Dense
+from dyn2trt.ops.core_library import NHWC, Dense, GatedBlock
 
+GATES = ("logits", "pointwise", "squeeze", "layer")
 _FUNCTIONS = {"none": lambda x: x, "relu": torch.relu, "relu6": functional.relu6, "hard_swish": functional.hardswish}
 
 
@@ -109,67 +108,94 @@ def branch(x: Tensor, weights: tuple[Tensor, ...], activation: str) -> Tensor:
     return functional.conv2d(hidden, project[:, :, None, None], project_bias)
 
 
-def run(library: ctypes.CDLL, case: Case, given: Tensors | None = None) -> tuple[Tensor, Tensor]:
-    """y [n, c, h, w] and the logits that the kernel wrote [n, h, w], NaN without."""
-    data = given or tensors(case)
-    n, h, w = case.grid
+def run(library: ctypes.CDLL, case: Case, data: Tensors | None = None, shift: int = 0) -> tuple[Tensor, Tensor]:
+    """y [n, c, h, w] and the logits that the kernel wrote [n, h, w], NaN without.
+
+    Args:
+        shift: bytes that the pointer to x is off by.
+    """
+    data = data or tensors(case)
     memory = Memory(library)
     try:
-        x, x_room = _dense(memory, case, data.x)
-        y, y_room = _dense(memory, case, None)
-        logits = memory.poisoned((n, h, w), torch.float32)
-        e, c = case.expanded, case.channels
+        room = torch.full((_size(case),), torch.nan, dtype=case.dtype)
+        _pixels(case, room).copy_(data.x)
+        x, y = memory.put(room), memory.poisoned((_size(case),), case.dtype)
+        logits = memory.poisoned(case.grid, torch.float32)
         pointers = [memory.put(weight) for weight in data.weights]
-        convolutions = [Convolution(a, b, out) for (a, b), out in zip(pairwise(pointers), (e, 0, e, 0, c), strict=True)]
-        gate = Gate(kind=GATES.index(case.gate), threshold=case.threshold)
-        if case.gate == "logits":
-            gate.given = memory.put(data.logits)
-        if data.gate_weight.numel():
-            gate.weight, gate.bias = memory.put(data.gate_weight), memory.put(data.gate_bias)
         offset = memory.put(data.offset) if data.offset.numel() else None
-        gate.logits = logits if case.writes_logits else None
-        block = GatedBlock(
-            kind=0, dtype=DTYPES[case.dtype], activation=ACTIVATIONS[case.activation], stride_h=1, stride_w=1
-        )
-        block.gate, block.x, block.y, block.identity = gate, x, y, x
-        block.convolutions[:] = convolutions[::2]
+        block = _block(case)
+        block.x.data, block.y.data = x + shift, y
+        for convolution, weight, bias in zip(block.convolutions, pointers[::2], pointers[1::2], strict=True):
+            convolution.weight, convolution.bias = weight, bias
+        if case.gate == "logits":
+            block.gate.given = memory.put(data.logits)
+        if data.gate_weight.numel():
+            block.gate.weight, block.gate.bias = memory.put(data.gate_weight), memory.put(data.gate_bias)
+        block.gate.logits = logits if case.writes_logits else None
+
         function = library.dyn2trt_emulator_inverted_residual
         function.argtypes = [ctypes.POINTER(GatedBlock), ctypes.c_int, ctypes.c_void_p]
         library.dyn2trt_last_error.restype = ctypes.c_char_p
         status = function(ctypes.byref(block), case.variant, offset)
         assert status == 0, library.dyn2trt_last_error().decode()
-        result = memory.get(y.data)
-        pixels = result.as_strided(y_room.shape, y_room.stride())
-        outside = torch.ones_like(result, dtype=torch.bool)
-        outside.as_strided(y_room.shape, y_room.stride()).fill_(False)
-        assert bool(result[outside].isnan().all()), "written between the pixels of y"
-        assert torch.equal(memory.get(x.data).nan_to_num(), x_room.nan_to_num()), "x was written to"
-        return pixels.clone(), memory.get(logits)
+
+        written = memory.get(y)
+        between = torch.ones_like(written, dtype=torch.bool)
+        _pixels(case, between).fill_(False)
+        assert bool(written[between].isnan().all()), "written between the pixels of y"
+        assert torch.equal(memory.get(x).nan_to_num(), room.nan_to_num()), "x was written to"
+        return _pixels(case, written).clone(), memory.get(logits)
     finally:
         memory.close()
 
 
-def _dense(memory: Memory, case: Case, values: Tensor | None) -> tuple[Dense, Tensor]:
-    """A channels-last tensor in guarded memory that ends with its last pixel, poisoned where it has no values.
+def takes(library: ctypes.CDLL, case: Case, kind: int = 0, stride: int = 1, **x: int) -> int | None:
+    """Bytes of shared memory that the variant needs, None when it does not take the block.
 
-    Also what lies there: of x the buffer, of y a view with y's shape and strides.
+    Args:
+        x: layout, or the pitch of pixels, if it is not that of the case.
     """
+    block = _block(case)
+    block.kind, block.stride_h = kind, stride
+    block.x.layout = x.get("layout", block.x.layout)
+    block.x.stride_w = x.get("pitch", block.x.stride_w)
+    function = library.dyn2trt_emulator_inverted_residual_takes
+    function.argtypes = [ctypes.POINTER(GatedBlock), ctypes.c_int]
+    size = int(function(ctypes.byref(block), case.variant))
+    return None if size < 0 else size
+
+
+def _block(case: Case) -> GatedBlock:
+    """Everything but pointers."""
     n, h, w = case.grid
-    c = case.channels
-    pixel = c + (8 if case.padded else 0)
+    dense = Dense(None, n, case.channels, h, w, *_strides(case), NHWC)
+    block = GatedBlock(dtype=DTYPES[case.dtype], activation=ACTIVATIONS[case.activation], stride_h=1, stride_w=1)
+    block.gate.kind, block.gate.threshold = GATES.index(case.gate), case.threshold
+    block.x = block.y = block.identity = dense
+    for convolution, channels in zip(block.convolutions, (case.expanded, case.expanded, case.channels), strict=True):
+        convolution.c_out = channels
+    return block
+
+
+def _strides(case: Case) -> tuple[int, int, int, int]:
+    _, h, w = case.grid
+    pixel = case.channels + (8 if case.padded else 0)
     line = pixel * w + (16 if case.padded else 0)
-    image = line * h + (8 if case.padded else 0)
-    strides = (image, 1, line, pixel)
-    size = sum((extent - 1) * stride for extent, stride in zip((n, c, h, w), strides, strict=True)) + 1
-    room = torch.full((size,), torch.nan, dtype=case.dtype)
-    view = room.as_strided((n, c, h, w), strides)
-    if values is None:
-        address = memory.poisoned((size,), case.dtype)
-    else:
-        view.copy_(values)
-        address = memory.put(room)
-    dense = Dense(address, n, c, h, w, *strides, NHWC)
-    return dense, (view if values is None else room)
+    return line * h + (8 if case.padded else 0), 1, line, pixel
+
+
+def _size(case: Case) -> int:
+    """Elements from the first to the last of a tensor: memory ends with its last pixel."""
+    n, h, w = case.grid
+    shape = (n, case.channels, h, w)
+    return (
+        sum((extent - 1) * stride for extent, stride in zip(shape, _strides(case), strict=True)) + 1 if n * h * w else 0
+    )
+
+
+def _pixels(case: Case, room: Tensor) -> Tensor:
+    n, h, w = case.grid
+    return room.as_strided((n, case.channels, h, w), _strides(case))
 
 
 def check(library: ctypes.CDLL, case: Case, given: Tensors | None = None) -> Tensor:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import torch
 from core_cases import assert_close, mask, parameters
 from emulated_gemm import ACTIVATIONS, DTYPES, Memory
-from emulated_tiles import BASIC_BLOCK, GATES, Convolution, Gate, GatedBlock, TileLibrary
+from emulated_tiles import BASIC_BLOCK, TileLibrary
+from fused_block import GATES, Convolution, Gate, GatedBlock
 from gemm_case import activate, get_dense, put_dense
 from torch import Tensor
 from torch.nn import functional
@@ -42,17 +43,44 @@ class Result:
     logits: Tensor | None  # [n, 1, h, w], where published
 
 
-def compute_logits(case: Case, x: Tensor, weight: Tensor, bias: Tensor, offset: Tensor | None) -> Tensor:
-    """Float64 logits [n, 1, h, w] of a gate that computes them."""
-    n, h, w = case.grid
+@dataclass(frozen=True)
+class GateTensors:
+    """Float32, as `Dyn2trtGate` has them; those that a kind has not are None."""
+
+    weight: Tensor
+    bias: Tensor
+    pooled_weight: Tensor | None = None
+    pooled_bias: Tensor | None = None
+
+    def logits(self, case: Case, x: Tensor) -> Tensor:
+        """In float64, [n, 1, h, w]."""
+        n, h, w = case.grid
+        x, weight, bias = x.double(), self.weight.double(), self.bias.double()
+        mean = x.mean((2, 3))
+        if case.gate == "layer":
+            assert self.pooled_weight is not None
+            assert self.pooled_bias is not None
+            hidden = (mean @ weight.T + bias).relu()
+            skip, execute = (hidden @ self.pooled_weight.double().T + self.pooled_bias.double()).unbind(1)
+            return (execute - skip).view(n, 1, 1, 1).expand(n, 1, h, w)
+        filters = weight.permute(2, 0, 1)[None] if case.gate == "squeeze" else weight.view(1, -1, 1, 1)
+        y = functional.conv2d(x, filters, bias, stride=case.stride, padding=filters.shape[-1] // 2)
+        if self.pooled_weight is not None and self.pooled_bias is not None:
+            y = y + (mean @ self.pooled_weight.double() + self.pooled_bias.double()).view(n, 1, 1, 1)
+        return y
+
+
+def gate_tensors(case: Case, generator: torch.Generator) -> GateTensors:
+    def random(*shape: int, fan: int) -> Tensor:
+        return torch.randn(shape, generator=generator) / fan**0.5
+
+    c = case.channels
     if case.gate == "layer":
-        assert offset is not None
-        return offset.double().view(n, 1, 1, 1).expand(n, 1, h, w)
-    filters = weight.double() if case.gate == "squeeze" else weight.double().view(1, 1, -1)
-    size = filters.shape[0]
-    filters = filters.permute(2, 0, 1)[None]
-    y = functional.conv2d(x.double(), filters, bias.double(), stride=case.stride, padding=size // 2)
-    return y if offset is None else y + offset.double().view(n, 1, 1, 1)
+        return GateTensors(random(5, c, fan=1), random(5, fan=1), random(2, 5, fan=5), random(2, fan=9))
+    bias = random(1, fan=9) - 0.5
+    if case.gate == "squeeze":
+        return GateTensors(random(3, 3, c, fan=9 * c), bias, random(c, fan=1), random(1, fan=9))
+    return GateTensors(random(c, fan=c), bias)
 
 
 def run(library: TileLibrary, variant: str, case: Case) -> Result:
@@ -65,10 +93,8 @@ def run(library: TileLibrary, variant: str, case: Case) -> Result:
     weight1, bias1, weight2, bias2 = parameters(
         [(cols, 3, 3, c), (cols, 3, 3, cols)], [9 * c, 9 * cols], dtype, generator
     )
-    taps = (3, 3) if case.gate == "squeeze" else ()
-    gate_weight = torch.randn(*taps, c, generator=generator) / (9 * c if taps else c) ** 0.5
-    gate_bias = torch.randn(1, generator=generator) * 0.3 - 0.5
-    offset = torch.linspace(0.5, -0.5, n) if case.gate in ("squeeze", "layer") else None
+    gate_weights = gate_tensors(case, generator)
+    given = mask(case.active, n, h, w, generator)
 
     memory = Memory(library.functions)
     try:
@@ -79,31 +105,28 @@ def run(library: TileLibrary, variant: str, case: Case) -> Result:
         block.y = put_dense(memory, torch.full((n, cols, h, w), torch.nan, dtype=dtype), case.layout)
         block.convolutions[0] = Convolution(memory.put(weight1), memory.put(bias1), cols)
         block.convolutions[1] = Convolution(memory.put(weight2), memory.put(bias2), cols)
-        logits = mask(case.active, n, h, w, generator)
-        gate = Gate(kind=GATES[case.gate], threshold=case.threshold)
+        gate = Gate(kind=GATES.index(case.gate), threshold=case.threshold)
         if case.gate == "logits":
-            gate.given = memory.put(logits)
+            gate.given = memory.put(given)
         else:
-            gate.given = None if offset is None else memory.put(offset)
-            gate.weight, gate.bias = memory.put(gate_weight), memory.put(gate_bias)
+            gate.hidden = len(gate_weights.bias)
+            for name, tensor in vars(gate_weights).items():
+                setattr(gate, name, None if tensor is None else memory.put(tensor))
         published = case.publish and case.gate != "logits"
         if published:
             gate.logits = memory.poisoned((n, 1, h, w), torch.float32)
         block.gate = gate
-        bytes_ = library.workspace(variant, block)
-        assert bytes_ is not None, "the variant does not take the block"
-        workspace = memory.poisoned((bytes_ + 15) // 16 * 16, torch.uint8)
+        size = (library.workspace(block) + 255) // 256 * 256
+        workspace = memory.poisoned((size,), torch.uint8)
         library.functions.dyn2trt_emulator_mark_workspace(workspace)
-        message = library.run(variant, block, workspace)
+        message = library.run(variant, block, workspace, size)
         assert message == ""
         y = get_dense(memory, block.y.data, cols, case.layout)
         result = Result(y, memory.get(gate.logits) if published else None)
-
     finally:
         memory.close()
 
-    if case.gate != "logits":
-        logits = compute_logits(case, x, gate_weight, gate_bias, offset)
+    logits = given if case.gate == "logits" else gate_weights.logits(case, x)
     if result.logits is not None:
         torch.testing.assert_close(result.logits, logits.float(), rtol=1e-5, atol=1e-5)
         logits = result.logits

@@ -5,10 +5,9 @@ from __future__ import annotations
 import onnx
 import onnx_ir as ir
 
+from dyn2trt.export.metadata import FORCED_PREFIX as PREFIX
 from dyn2trt.export.surgery.graph import close_model, gates, logits_shape, open_model
 from dyn2trt.export.surgery.inline import put_gates_outside
-
-PREFIX = "forced"
 
 
 def with_overruled_gates(model: onnx.ModelProto) -> onnx.ModelProto:

@@ -15,7 +15,7 @@ class _Set(NamedTuple):
 
     sites: str
     slots: str
-    count: str
+    used: str
     rows: str
 
 
@@ -48,7 +48,7 @@ def composition(block: BlockKind, result: str = "y") -> str:
             attributes["activation"] = "string = @activation"
         if convolution.depthwise:
             attributes["group"] = "int = 0"
-        arguments = f"{rows}, {name}_weight, {name}_bias, {source.slots}, {target.sites}, {target.count}"
+        arguments = f"{rows}, {name}_weight, {name}_bias, {source.slots}, {target.sites}, {target.used}"
         rows = f"{name}_rows"
         lines.append(call(rows, "SparseConv", arguments, **attributes))
     finish = {"reduction": 'string = "add"'}

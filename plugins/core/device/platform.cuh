@@ -29,12 +29,15 @@
 #endif
 
 // Parameters by which the emulator tells apart where points of synchronisation stand; none on a device.
+// DYN2TRT_PLACE hands them on.
 #if DYN2TRT_ON_HOST
 #define DYN2TRT_PLACE_PARAMETERS const char *file = __builtin_FILE(), int line = __builtin_LINE()
 #define DYN2TRT_AND_PLACE , DYN2TRT_PLACE_PARAMETERS  // after other parameters
+#define DYN2TRT_PLACE file, line
 #else
 #define DYN2TRT_PLACE_PARAMETERS
 #define DYN2TRT_AND_PLACE
+#define DYN2TRT_PLACE
 #endif
 
 // Inlined device helper: also callable from host code where that helps dispatch.

@@ -31,6 +31,14 @@ constexpr int kClusterOf = 1;
 template <class Kernel>
 constexpr int kClusterOf<Kernel, std::void_t<decltype(Kernel::kCluster)>> = Kernel::kCluster;
 
+//   kAllShared the launches of a chain that shares L1 and shared memory out alike do not drain the multiprocessor
+//   between
+//              them: asks for as much shared memory as there is
+template <class Kernel, class = void>
+constexpr bool kAllSharedOf = false;
+template <class Kernel>
+constexpr bool kAllSharedOf<Kernel, std::void_t<decltype(Kernel::kAllShared)>> = Kernel::kAllShared;
+
 template <class Kernel, class = void>
 constexpr bool kOverlapsOf = false;
 template <class Kernel>
@@ -101,6 +109,10 @@ int launch(Grid grid, const typename Kernel::Params& params, void* stream) {
   if constexpr (bytes > 48 * 1024) {  // beyond this a kernel has to ask; neither a wait nor a stream operation
     error = cudaFuncSetAttribute(kernel_entry<Kernel>, cudaFuncAttributeMaxDynamicSharedMemorySize,
                                  static_cast<int>(bytes));
+  }
+  if (kAllSharedOf<Kernel> && error == cudaSuccess) {
+    error = cudaFuncSetAttribute(kernel_entry<Kernel>, cudaFuncAttributePreferredSharedMemoryCarveout,
+                                 cudaSharedmemCarveoutMaxShared);
   }
   if (error == cudaSuccess) {
     cudaLaunchConfig_t config = {};

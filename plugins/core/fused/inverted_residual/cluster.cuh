@@ -1,7 +1,9 @@
-// A tile shared by the blocks of a cluster (sm_90 on): each computes every kCluster-th chunk of the hidden channels and keeps
-// its sums in shared memory, then each adds up all blocks' sums at every kCluster-th site, in the order of the blocks.
+// A tile shared by the blocks of a cluster (sm_90 on): each computes every kCluster-th chunk of the hidden channels and
+// keeps its sums in shared memory, then each adds up all blocks' sums at every kCluster-th site, in the order of the
+// blocks.
 //
-// With a batch of one there are fewer tiles than multiprocessors: the chunks, not the tiles, are what is left to spread.
+// With a batch of one there are fewer tiles than multiprocessors: the chunks, not the tiles, are what is left to
+// spread.
 #pragma once
 
 #include "device/ptx/cluster.cuh"

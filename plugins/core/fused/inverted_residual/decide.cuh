@@ -1,5 +1,5 @@
-// Which of the tile's sites are active. Each is decided in the one block that owns it (in a cluster by all of its blocks,
-// from the same numbers in the same order), so no two blocks can disagree.
+// Which of the tile's sites are active. Each is decided in the one block that owns it (in a cluster by all of its
+// blocks, from the same numbers in the same order), so no two blocks can disagree.
 #pragma once
 
 #include "fused/inverted_residual/load.cuh"
@@ -34,8 +34,8 @@ DYN2TRT_DEVICE void compute_logits(const Params<typename Tile::T>& p, const Plac
   }
 }
 
-// The decision on site threadIdx.x; false where there is none. `given` is that site's logit, unless it is computed here.
-// Ends with all threads past a barrier if it is.
+// The decision on site threadIdx.x; false where there is none. `given` is that site's logit, unless it is computed
+// here. Ends with all threads past a barrier if it is.
 template <class Tile, class Shared>
 DYN2TRT_DEVICE bool decide(const Params<typename Tile::T>& p, const Place& at, float given, bool writes,
                            Shared& shared) {

@@ -11,6 +11,7 @@
 #include "fused/inverted_residual/cluster.cuh"
 #include "fused/inverted_residual/kernel.cuh"
 #include "fused/inverted_residual/mma.cuh"
+#include "fused/inverted_residual/wgmma.cuh"
 
 namespace dyn2trt::inverted_residual {
 
@@ -44,6 +45,20 @@ struct Tile8x8Cluster {
   template <class T, int kWidth>
   using KernelOf = Kernel<Tile<T, kWidth, 8, 8, kWidth == 96 ? 96 : 64, 8, kWidth <= 96 ? 2 : 1, kWidth <= 96 ? 6 : 8>,
                           Mma, FinishInCluster>;
+};
+
+// The same for large batches of small maps, where the weights of wide tensors are what takes the time. sm_90a.
+struct Tile8x8ClusterOf3 {
+  using widths = Widths<160>;
+  template <class T, int kWidth>
+  using KernelOf = Kernel<Tile<T, kWidth, 8, 8, 64, 8, 1, 3>, Mma, FinishInCluster>;
+};
+
+// Large batches with most sites active. sm_90a.
+struct Tile16x16Wgmma {
+  using widths = Widths<32, 64, 96>;
+  template <class T, int kWidth>
+  using KernelOf = Kernel<Tile<T, kWidth, 16, 16, 64, 16, 1>, Wgmma, FinishAlone>;
 };
 
 // Launches the kernel of the narrowest width that holds x's channels. Defined in launch.cuh, instantiated in form_*.cu.

@@ -6,8 +6,8 @@
 //   for each chunk:   expand (listed positions) │ depthwise (listed quads) │ project (listed sites)
 //   sums + bias + x ──► the tile's rows of x ──► y
 //
-// Bars are barriers. Expand's weights are free at the first, project's at the last, so those of the next chunk are on their
-// way during the two other phases. Idle tiles end after the lists. Docs: docs/kernels_inverted_residual.md.
+// Bars are barriers. Expand's weights are free at the first, project's at the last, so those of the next chunk are on
+// their way during the two other phases. Idle tiles end after the lists. Docs: docs/kernels_inverted_residual.md.
 #pragma once
 
 #include "device/ptx/pdl.cuh"

@@ -16,8 +16,15 @@ int launch_kernel(const Dyn2trtGatedBlock& block, const float* offset, void* str
   };
   Params<T> p = {};
   p.y = view<T>(block.y);
-  p.x = {static_cast<const T*>(block.x.data), block.x.n,        block.x.c,        block.x.h,       block.x.w,
-         block.x.stride_n,                    block.x.stride_c, block.x.stride_h, block.x.stride_w};
+  p.x = {static_cast<const T*>(block.x.data),
+         block.x.n,
+         block.x.c,
+         block.x.h,
+         block.x.w,
+         block.x.stride_n,
+         block.x.stride_c,
+         block.x.stride_h,
+         block.x.stride_w};
   p.gate = gate_view(block, offset);
   std::tie(p.expand_weight, p.expand_bias) = pointers(block.convolutions[0]);
   std::tie(p.depthwise_weight, p.depthwise_bias) = pointers(block.convolutions[1]);
@@ -35,10 +42,10 @@ template <class Form, class T, int... kWidths>
 int launch_width(const Dyn2trtGatedBlock& block, const float* offset, void* stream, Widths<kWidths...>) {
   int status = DYN2TRT_UNSUPPORTED;
   // The first that is wide enough; Form's widths ascend, and `takes` has seen to it that one is.
-  static_cast<void>(((block.x.c <= kWidths &&
-                      (status = launch_kernel<typename Form::template KernelOf<T, kWidths>, T>(block, offset, stream),
-                       true)) ||
-                     ...));
+  static_cast<void>(
+      ((block.x.c <= kWidths &&
+        (status = launch_kernel<typename Form::template KernelOf<T, kWidths>, T>(block, offset, stream), true)) ||
+       ...));
   return status;
 }
 

@@ -1,4 +1,5 @@
-// Global to shared memory, by cp.async. Channels beyond the tensor's and hidden channels beyond the last arrive as zeros.
+// Global to shared memory, by cp.async. Channels beyond the tensor's and hidden channels beyond the last arrive as
+// zeros.
 //
 // A warp takes eight rows, a lane one of them and every fourth of its vectors: 64 consecutive bytes a row in global
 // memory, and eight banks of 16 bytes in shared memory.

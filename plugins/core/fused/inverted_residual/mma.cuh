@@ -1,7 +1,7 @@
 // Both products by mma.sync (sm_80 on): rows gathered by ldmatrix, sums in registers.
 //
-// A warp takes 16-row tiles of the listed rows and some of the columns. With many row tiles warps stand in two columns, with
-// few in four or eight, so that none is idle while another has two tiles.
+// A warp takes 16-row tiles of the listed rows and some of the columns. With many row tiles warps stand in two columns,
+// with few in four or eight, so that none is idle while another has two tiles.
 #pragma once
 
 #include "device/ptx/ldmatrix.cuh"
@@ -12,8 +12,8 @@
 
 namespace dyn2trt::inverted_residual {
 
-// sum[i][j] += rows of the 16 at a[i] (a lane's own address) times columns 8j to 8j+7 at b (rows of kPitch elements), over
-// K of 32 * kSteps.
+// sum[i][j] += rows of the 16 at a[i] (a lane's own address) times columns 8j to 8j+7 at b (rows of kPitch elements),
+// over K of 32 * kSteps.
 template <class T, int kPitch, int kSteps, int kColTiles, int kRowTiles, int kMoreRows, int kMoreCols>
 DYN2TRT_DEVICE void multiply(float (&sum)[kMoreRows][kMoreCols][4], const T* const (&a)[kRowTiles], const T* b) {
   const int lane = threadIdx.x % kWarp;
@@ -159,7 +159,7 @@ struct Mma {
     }
 
    private:
-    static constexpr int kCols = Tile::kChannels / 8;                             // tiles of 8
+    static constexpr int kCols = Tile::kChannels / 8;                            // tiles of 8
     static constexpr bool kFewSites = ceil_div(Tile::kSites, 16) <= kWarps / 2;  // never more row tiles than that
     static constexpr int kMostCols = kFewSites ? kCols / 4 : kCols / 2;
     static_assert(ceil_div(Tile::kSites, 16) <= kWarps, "a warp takes up to two tiles of rows");
@@ -181,7 +181,8 @@ struct Mma {
       for (int i = 0; i < kRowTiles; ++i) {
         a[i] = shared.chunk.filtered[(row_tile_ + i * row_step_) * 16 + lane % 16].data + lane / 16 * 8;
       }
-      multiply<T, Tile::kChunk + 8, Tile::kChunk / 32, kColTiles>(sum_, a, shared.chunk.project.vector(col_tile_ * 8, 0));
+      multiply<T, Tile::kChunk + 8, Tile::kChunk / 32, kColTiles>(sum_, a,
+                                                                  shared.chunk.project.vector(col_tile_ * 8, 0));
     }
 
     bool two_columns_;
@@ -198,7 +199,8 @@ struct Mma {
     float sum[kRowTiles][kColTiles][4];
 #pragma unroll
     for (int j = 0; j < kColTiles; ++j) {
-      const float2 bias = unpack2<T>(*reinterpret_cast<const uint32_t*>(&shared.chunk.expand_bias[(col + j) * 8 + pair]));
+      const float2 bias =
+          unpack2<T>(*reinterpret_cast<const uint32_t*>(&shared.chunk.expand_bias[(col + j) * 8 + pair]));
 #pragma unroll
       for (int i = 0; i < kRowTiles; ++i) {
         sum[i][j][0] = sum[i][j][2] = bias.x;

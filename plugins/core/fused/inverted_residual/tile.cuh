@@ -25,7 +25,8 @@ struct Tile {
   static constexpr int kVectors = kChannels / 8;  // of 16 bytes in a row of x
 
   static_assert(sizeof(T) == 2, "tensor cores take fp16 and bf16");
-  static_assert(kChannels % 32 == 0 && kChunk % 32 == 0, "rows are odd multiples of 16 bytes, and K comes in steps of 32");
+  static_assert(kChannels % 32 == 0 && kChunk % 32 == 0,
+                "rows are odd multiples of 16 bytes, and K comes in steps of 32");
   static_assert(kTileRows % 2 == 0 && (kTileCols == 8 || kTileCols == 16), "a warp's vote covers whole rows of quads");
   static_assert(kSites % kWarp == 0 && kSites <= kThreads, "a thread decides a site");
   static_assert(kHaloRows <= kWarp, "a warp counts the rows");

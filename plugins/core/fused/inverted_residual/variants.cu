@@ -3,8 +3,8 @@
 #include <climits>
 #include <iterator>
 
+#include "fused/fused.h"
 #include "fused/inverted_residual/forms.h"
-#include "fused/inverted_residual/inverted_residual.h"
 #include "launch/status.h"
 
 namespace dyn2trt {
@@ -87,11 +87,12 @@ constexpr FusedVariant kVariants[] = {
     variant<Tile4x8>("tile 4x8 mma", 80),
 #if DYN2TRT_HAS_SM90A
     variant<Tile8x8Cluster>("tile 8x8 cluster", 90),
+    variant<Tile8x8ClusterOf3>("tile 8x8 cluster of 3", 90),
+    variant<Tile16x16Wgmma>("tile 16x16 wgmma", 90),
 #endif
 };
 
 }  // namespace
-
 }  // namespace inverted_residual
 
 FusedVariants inverted_residual_variants() {

@@ -1,14 +1,10 @@
 // The basic block by spatial tiles: two launches, each a 3x3 convolution at the sites that need it.
+// docs/kernels_tiles.md tells how; tile_variants() of fused/fused.h lists what there is.
 #pragma once
 
 #include "fused/fused.h"
 
-namespace dyn2trt {
-
-// Of the basic block.
-FusedVariants tile_variants();
-
-namespace tiles {
+namespace dyn2trt::tiles {
 
 // What a variant is run with.
 struct Call {
@@ -37,5 +33,4 @@ int run_medium_sm90a_bf16(const Call& call);
 int run_large_sm90a_fp16(const Call& call);
 int run_large_sm90a_bf16(const Call& call);
 
-}  // namespace tiles
-}  // namespace dyn2trt
+}  // namespace dyn2trt::tiles

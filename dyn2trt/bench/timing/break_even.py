@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from dyn2trt.bench.latency import Interval
+from dyn2trt.bench.timing.latency import Interval
 
 Outcome = Literal["ratio", "always", "never"]
 

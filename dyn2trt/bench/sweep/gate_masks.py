@@ -11,18 +11,18 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from dyn2trt.bench.masks import PATTERNS
+from dyn2trt.bench.sweep.masks import PATTERNS
 from dyn2trt.export.metadata import Block
 
 Masks = list[npt.NDArray[np.bool_]]
-"""One mask [N, 1, Ho, Wo] a gated block, in execution order."""
+"""One mask [N, 1, Ho, Wo] per gated block, in execution order."""
 
 LAYERS = "layers"
 """The pattern where every gate decides on whole layers, and positions have no say."""
 
 
 def patterns_of(blocks: Sequence[Block], wanted: Sequence[str]) -> tuple[str, ...]:
-    """The patterns of `dyn2trt.bench.masks` that were asked for, or `LAYERS` alone where no gate sees positions."""
+    """The mask patterns that were asked for, or `LAYERS` alone where no gate sees positions."""
     return (LAYERS,) if all(block.gate == "layer" for block in blocks) else tuple(wanted)
 
 
@@ -35,7 +35,7 @@ def mask_sets(
     count: int,
     seed: int,
 ) -> list[Masks]:
-    """``count`` sets of masks, one mask a block each; the same arguments give the same masks.
+    """``count`` sets of masks, one mask per block; the same arguments give the same masks.
 
     Args:
         pattern: of `patterns_of`.

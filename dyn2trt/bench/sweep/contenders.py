@@ -1,4 +1,4 @@
-"""The contenders of one interleaved run: the network on its own, its twins, and the sweep's points."""
+"""The contenders of one interleaved run: the network as it is, its counterparts, and the sweep's points."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from dyn2trt.bench.gate_masks import Masks
-from dyn2trt.bench.interleave import Contender
-from dyn2trt.bench.masks import to_logits
+from dyn2trt.bench.sweep.gate_masks import Masks
+from dyn2trt.bench.sweep.masks import to_logits
+from dyn2trt.bench.timing.interleave import Contender
 from dyn2trt.export.metadata import INPUT
 from dyn2trt.export.surgery.overruled import PREFIX
 from dyn2trt.runtimes.session import Session
@@ -27,7 +27,7 @@ def natural(session: Session, batches: Sequence[npt.NDArray[np.float32]]) -> Con
 
 
 def forced(session: Session, batches: Sequence[npt.NDArray[np.float32]], masks: Sequence[Masks]) -> Contender:
-    """The network with overruled gates, its mask sets taking turns."""
+    """The network with forced masks, its mask sets taking turns."""
 
     def run(i: int) -> float:
         chosen = masks[i % len(masks)]

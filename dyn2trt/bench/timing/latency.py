@@ -20,7 +20,7 @@ MIN_ROUNDS = 6
 class Latency:
     """Distribution of the latency of one batch, all times in milliseconds.
 
-    ``spread_ms`` is the interquartile range. ``throughput`` is in images a second, at the median.
+    ``spread_ms`` is the interquartile range. ``throughput`` is in images per second, at the median.
     Percentiles are linearly interpolated; with fewer than 100 samples ``p99_ms`` is close to the maximum.
     """
 
@@ -70,7 +70,7 @@ def speedup(
 ) -> Interval:
     """How many times faster ``other`` is than ``baseline``: the median of the ratios baseline/other, round by round.
 
-    Both hold one timing a round, and a ratio never mixes rounds, so a machine that slows down for a while moves
+    Both hold one timing per round, and a ratio never mixes rounds, so a machine that slows down for a while moves
     both sides alike. The interval is `median_interval`'s.
     """
     if len(baseline) != len(other):

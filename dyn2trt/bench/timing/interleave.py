@@ -41,7 +41,7 @@ def interleave(
     seed: int = 0,
     on_round: Callable[[int], None] | None = None,
 ) -> dict[str, npt.NDArray[np.float64]]:
-    """Time all contenders and return their seconds [rounds], one timing a round each, of two runs the second.
+    """Time all contenders and return their seconds [rounds], one timing per round: of two runs, the second.
 
     Args:
         contenders: what to time, by name. Warm-up rounds count from 0 too, so they see the same data.

@@ -8,15 +8,15 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from dyn2trt.bench.latency import Interval, median_interval
+from dyn2trt.bench.timing.latency import Interval, median_interval
 
 
 @dataclass(frozen=True)
 class GenerationCost:
-    """Latency of a network with dynamic kernels beyond that of its static twin.
+    """Latency of a network with dynamic kernels beyond that of its static counterpart.
 
-    It holds all that the twin lacks: predicting coefficients, summing kernels, and whatever a runtime loses where it
-    cannot prepare a convolution for weights that it knows.
+    It holds all that the counterpart lacks: predicting coefficients, summing kernels, and whatever a runtime loses
+    where it cannot prepare a convolution for weights that it knows.
     """
 
     extra_ms: Interval
@@ -29,7 +29,7 @@ class GenerationCost:
 def generation_cost(
     static: Sequence[float] | npt.NDArray[np.float64], own: Sequence[float] | npt.NDArray[np.float64]
 ) -> GenerationCost:
-    """Compare the seconds [rounds] of the two, round by round as in `dyn2trt.bench.latency.speedup`."""
+    """Compare the seconds [rounds] of the two, round by round as in `dyn2trt.bench.timing.latency.speedup`."""
     fixed, dynamic = np.asarray(static, dtype=np.float64), np.asarray(own, dtype=np.float64)
     if len(fixed) != len(dynamic):
         raise ValueError(f"{len(fixed)} static timings, {len(dynamic)} own: one each a round is needed")
