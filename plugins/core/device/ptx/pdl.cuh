@@ -7,8 +7,8 @@
 //
 // Within a chain of launches that one call makes, a kernel knows more: what a launch before the one ahead has written
 // is there, when the one ahead waited before it let this one begin; and no launch of the chain writes weights. Such
-// things may be read before the wait, by load_ahead and by bulk copies (device/ptx/tma.cuh). A kernel that stands behind
-// one which writes the call's workspace alone says so by kFollows, and then the emulator locks just that.
+// things may be read before the wait, by load_ahead and by bulk copies (device/ptx/tma.cuh). A kernel that stands
+// behind one which writes the call's workspace alone says so by kFollows, and then the emulator locks just that.
 #pragma once
 
 #include "device/platform.cuh"

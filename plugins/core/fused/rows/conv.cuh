@@ -39,12 +39,13 @@ struct Conv {
       ptx::launch_dependents();
     }
     const int rows = count_rows(p, shared);
+    const TileShape tile = tile_for(p, rows);
     if (warp < kProducers / kWarp) {
       ptx::give_registers_back<kProducerRegisters>();
-      Producer<T>::run(p, shared, make_tiling(p, rows), !p.lists_are_ahead);
+      Producer<T>::run(p, shared, make_tiling(p, rows, tile), !p.lists_are_ahead);
     } else if (warp < (kProducers + kConsumers) / kWarp) {
       ptx::take_registers<kConsumerRegisters>();
-      Consumer<T>::run(p, shared, make_tiling(p, rows), warp / 4 - 1);
+      Consumer<T>::run(p, shared, make_tiling(p, rows, tile), warp / 4 - 1);
     } else {
       ptx::give_registers_back<kCopierRegisters>();
       ptx::wait_for_prior_kernels();

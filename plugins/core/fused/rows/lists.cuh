@@ -81,7 +81,7 @@ struct Lists {
         const float sum = sum_of(p, site, inside, lane);
         if (inside) logit = gate_logit(p.gate, sum, site.image);
       } else if (inside && p.gate.kind == DYN2TRT_GATE_LAYER) {
-        logit = p.gate.offset[site.image];
+        logit = gate_logit(p.gate, 0.0f, site.image);
       } else if (inside) {
         logit = p.gate.given[(site.image * p.h + site.row) * p.w + site.column];
       }

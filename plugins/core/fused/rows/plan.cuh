@@ -46,21 +46,22 @@ DYN2TRT_DEVICE int tiles_of(const TileShape& tile, const Work& work) {
   return ceil_div(work.rows, 64 * tile.blocks) * ceil_div(work.columns, tile.columns);
 }
 
-// Whether `tile` may be used at all.
-DYN2TRT_DEVICE bool fits(const TileShape& tile, const Work& work) {
+// Whether `tile` may be used. Blocks share tiles when there are few: no more shares than `most_shares`.
+DYN2TRT_DEVICE bool fits(const TileShape& tile, const Work& work, int most_shares) {
   return tile.blocks <= kMaxBlocks && tile.columns <= kMaxColumns && tile.splits <= work.chunks &&
-         (tile.splits == 1 || tiles_of(tile, work) * tile.splits <= min(work.grid, kMaxShares));
+         (tile.splits == 1 || tiles_of(tile, work) * tile.splits <= most_shares);
 }
 
 // In cycles, by constants fitted to measurements of forced tiles: docs/kernels_rows.md.
 DYN2TRT_DEVICE int cost(const TileShape& tile, const Work& work) {
-  const int shares = tiles_of(tile, work) * tile.splits;
-  const int waves = ceil_div(shares, work.grid);
-  const int products = tile.blocks * tile.columns * 2;  // of a chunk, by the tensor cores
-  const int gathers = tile.blocks * 128;                // by the producers
-  const int chunk = max(max(products, gathers), 120);
-  return waves * (ceil_div(work.chunks, tile.splits) * chunk + 900 + tile.blocks * tile.columns * 3) +
-         (tile.splits > 1 ? 2600 + tile.splits * tile.columns * 8 : 0);
+  constexpr int kLeast = 550, kTile = 2600, kShare = 720;
+  const int area = tile.blocks * tile.columns;
+  const int bytes = tile.blocks * kBlockBytes + tile.columns * kColumnBytes;
+  // Of a chunk: the products, the gathering of rows, the bytes from L2.
+  const int chunk = max(max(area * 5 / 2, tile.blocks * 200), max(bytes / 36, kLeast));
+  const int waves = ceil_div(tiles_of(tile, work) * tile.splits, work.grid);
+  return waves * (ceil_div(work.chunks, tile.splits) * chunk + kTile + 18 * area) +
+         (tile.splits > 1 ? kShare + 15 * tile.splits * tile.columns : 0);
 }
 
 }  // namespace plan
@@ -71,7 +72,7 @@ DYN2TRT_DEVICE TileShape choose_tile(const Work& work) {
   const int lane = threadIdx.x % kWarp;
   const TileShape own = plan::candidate(lane);
   unsigned best = 0xffffffffu;  // cost, then lane
-  if (lane < plan::kCandidates && plan::fits(own, work)) {
+  if (lane < plan::kCandidates && plan::fits(own, work, min(work.grid, kMaxShares))) {
     best = min(static_cast<unsigned>(plan::cost(own, work)), kMostCost) << 5 | static_cast<unsigned>(lane);
   }
 #pragma unroll
@@ -79,25 +80,26 @@ DYN2TRT_DEVICE TileShape choose_tile(const Work& work) {
   return plan::candidate(static_cast<int>(best % kWarp));
 }
 
-// A forced tile as far as it fits, else the chosen one. All lanes of a warp take part.
+// The forced tile, not shared where there are too many of them; else the chosen one. All lanes of a warp take part.
 template <class T>
-DYN2TRT_DEVICE Tiling make_tiling(const ConvParams<T>& p, int rows) {
-  const int chunks = p.taps * ceil_div(p.channels, kChunk);
-  const Work work = {rows, p.columns, chunks, static_cast<int>(gridDim.x)};
-  Tiling t = {};
-  t.rows = rows;
-  t.chunks = chunks;
-  if (p.forced.blocks > 0) {
-    t.tile = p.forced;
-    if (!plan::fits(t.tile, work)) t.tile = {1, 32, 1};
-  } else {
-    t.tile = choose_tile(work);
-  }
-  t.column_tiles = ceil_div(p.columns, t.tile.columns);
-  t.total = plan::tiles_of(t.tile, work) * t.tile.splits;
-  t.stage_bytes = t.tile.blocks * kBlockBytes + t.tile.columns * kColumnBytes;
-  t.stages = min(kRingBytes / t.stage_bytes, kMaxStages);
-  return t;
+DYN2TRT_DEVICE TileShape tile_for(const ConvParams<T>& p, int rows) {
+  const Work work = {rows, p.columns, p.taps * ceil_div(p.channels, kChunk), static_cast<int>(gridDim.x)};
+  const TileShape forced = p.forced;
+  if (forced.blocks == 0) return choose_tile(work);
+  return plan::fits(forced, work, kMaxShares) ? forced : TileShape{forced.blocks, forced.columns, 1};
+}
+
+template <class T>
+DYN2TRT_DEVICE Tiling make_tiling(const ConvParams<T>& p, int rows, const TileShape& tile) {
+  const int column_tiles = ceil_div(p.columns, tile.columns);
+  const int stage_bytes = tile.blocks * kBlockBytes + tile.columns * kColumnBytes;
+  return {rows,
+          tile,
+          column_tiles,
+          p.taps * ceil_div(p.channels, kChunk),
+          ceil_div(rows, tile.blocks * kBlockRows) * column_tiles * tile.splits,
+          min(kRingBytes / stage_bytes, kMaxStages),
+          stage_bytes};
 }
 
 }  // namespace dyn2trt::rows

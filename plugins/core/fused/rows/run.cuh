@@ -17,10 +17,6 @@ Pixels<T> pixels(const Dyn2trtDense& tensor) {
   return {static_cast<T*>(tensor.data), static_cast<int>(tensor.stride_w / kVector)};
 }
 
-inline GateView gate_view(const Dyn2trtGate& gate, const float* offset) {
-  return {gate.kind, gate.threshold, gate.given, gate.weight, gate.bias, offset, gate.logits};
-}
-
 template <class T>
 class Chain {
  public:
@@ -69,7 +65,7 @@ class Chain {
   int run_lists() {
     const Dyn2trtDense &x = block_.x, &y = block_.y;
     ListsParams<T> p = {};
-    p.gate = gate_view(block_.gate, call_.offset);
+    p.gate = gate_view(block_, call_.offset);
     p.x = static_cast<const T*>(x.data);
     p.x_h = x.h;
     p.x_w = x.w;
@@ -89,7 +85,6 @@ class Chain {
     p.logits = computes_logits() ? memory_.logits : nullptr;
     p.zeroed = memory_.copied;
     p.zeroed_count = kMaxLaunches + kMaxShares;
-    if (!computes_logits()) p.gate.logits = nullptr;
     return launch<Lists<T, kTiles>>({static_cast<unsigned>(segments_.count)}, p, call_.stream);
   }
 

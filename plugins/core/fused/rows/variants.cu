@@ -1,9 +1,9 @@
-#include "fused/rows/rows.h"
-
 #include <climits>
 #include <cstdint>
 
+#include "device/platform.cuh"
 #include "fused/rows/memory.h"
+#include "fused/rows/rows.h"
 #include "launch/status.h"
 
 namespace dyn2trt {
@@ -21,6 +21,7 @@ bool takes_tensor(const Dyn2trtDense& t) {
          t.stride_w >= t.c && t.stride_h == t.w * t.stride_w && t.stride_n == t.h * t.stride_h;
 }
 
+#if DYN2TRT_HAS_SM90A
 bool aligned(const void* pointer) { return reinterpret_cast<std::uintptr_t>(pointer) % 16 == 0; }
 
 bool all_aligned(const Dyn2trtGatedBlock& block, const void* workspace) {
@@ -38,6 +39,7 @@ int run(const Dyn2trtGatedBlock& block, void* workspace, void* stream) {
   const Call call = {block, gate_offset(block), workspace, stream, {}};
   return block.dtype == DYN2TRT_FLOAT16 ? run_fp16(call) : run_bf16(call);
 }
+#endif
 
 }  // namespace
 
@@ -63,6 +65,7 @@ std::size_t workspace_bytes(const Dyn2trtGatedBlock& block) { return cut(block, 
 
 }  // namespace rows
 
+#if DYN2TRT_HAS_SM90A
 FusedVariants row_variants() {
   using namespace rows;
   // sm_90a has 227 KB of shared memory a block everywhere.
@@ -71,5 +74,6 @@ FusedVariants row_variants() {
   };
   return {kVariants, static_cast<int>(sizeof kVariants / sizeof kVariants[0])};
 }
+#endif
 
 }  // namespace dyn2trt
