@@ -24,6 +24,7 @@ class BasicBlock(GatedBlock):
     """
 
     kind = BASIC_BLOCK
+    batchnorm_pairs = (("conv1", "bn1"), ("conv2", "bn2"))
     expansion = 1
 
     def __init__(self, inplanes: int, planes: int, stride: int = 1, *, mask_unit: str | None = "squeeze") -> None:

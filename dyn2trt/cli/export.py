@@ -102,7 +102,10 @@ def _sections(recipe: Path | None, given: dict[str, Any]) -> tuple[NetworkSectio
             raise Dyn2trtError("give a recipe or --network, not both; a recipe's other values can be overridden")
         base = load_recipe(recipe)
         network["options"] = {**base.network.options, **network["options"]}
-        return merged(NetworkSection, base.network, network), merged(ExportSection, base.export, export)
+        return (
+            merged(NetworkSection, base.network, network, section="network"),
+            merged(ExportSection, base.export, export, section="export"),
+        )
     if "name" not in network:
         raise Dyn2trtError("say what to export: a recipe, or --network NAME (dyn2trt networks lists them)")
     entry = NETWORKS.get(network["name"])
@@ -111,7 +114,10 @@ def _sections(recipe: Path | None, given: dict[str, Any]) -> tuple[NetworkSectio
     if entry is None and "input_shape" not in export:
         raise Dyn2trtError("a network of your own has no default input; give --input-shape NxCxHxW")
     default = {} if entry is None else {"input_shape": entry.input_shape}
-    return merged(NetworkSection, network), merged(ExportSection, default, export)
+    return (
+        merged(NetworkSection, network, section="network"),
+        merged(ExportSection, default, export, section="export"),
+    )
 
 
 def _options(settings: list[str]) -> dict[str, str]:

@@ -15,6 +15,9 @@ DOMAIN = "dyn2trt"
 VERSION = 2
 """Of the ops, of the plugins and of the C ABI. Grows whenever one of them changes its form."""
 
+PLUGIN_ATTRIBUTES = {"plugin_namespace": DOMAIN, "plugin_version": str(VERSION)}
+"""TensorRT's parser makes a node with these the registered plugin, although it has a body; others ignore them."""
+
 ACTIVATIONS = ("none", "relu", "relu6", "hard_swish")
 REDUCTIONS = ("add", "none")
 FLOATS = ("float32", "float16", "bfloat16")

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 
 import onnx_ir as ir
 
-from dyn2trt.contract import DOMAIN, SCHEMAS
+from dyn2trt.contract import DOMAIN, PLUGIN_ATTRIBUTES, SCHEMAS
 from dyn2trt.export.metadata import INPUT, LOGITS_PREFIX
-from dyn2trt.export.surgery.graph import PLUGIN_ATTRIBUTES, gated_nodes, unique
+from dyn2trt.export.surgery.graph import gated_nodes, unique
 
 _SCOPES = "pkg.torch.onnx.name_scopes"
 _PACKED = "packed_"

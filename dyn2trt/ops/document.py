@@ -21,8 +21,10 @@ This page is generated from `dyn2trt/contract/`; change that, then run `python -
 its op, optional ones included: a 1×1 `SparseConv` is given its set, and a `MaskGather` that gathers nothing takes the
 mask as `x`. It carries `plugin_namespace="{DOMAIN}"` and `plugin_version="{VERSION}"`, by which TensorRT's parser finds
 the plugin; a node whose body is adaptive also carries `schedule` and, for an inverted residual, `expanded_channels`,
-which only the body reads. A position outside the image, or absent from a set, reads as zero: after bias and activation
-of the layer before, as in a padded dense convolution.
+which only the body reads. A composite that owns its gate computes it in float32, whatever `T` is, and gives the logits
+as its second output, which a node names even where nothing reads it; its body is the gate in standard ops and one node
+of the composite that is given logits. A position outside the image, or absent from a set, reads as zero: after bias and
+activation of the layer before, as in a padded dense convolution.
 """
 
 

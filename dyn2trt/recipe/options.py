@@ -22,8 +22,11 @@ def typed(options: type[Section], arguments: Mapping[str, Any]) -> dict[str, Any
     return {name: value for name in options.model_fields if (value := arguments.get(name)) is not None}
 
 
-def merged(options: type[Options], *sources: Section | Mapping[str, Any] | None) -> Options:
+def merged(options: type[Options], *sources: Section | Mapping[str, Any] | None, section: str = "") -> Options:
     """Make options of what the sources set, a later source over an earlier one; a value of None sets nothing.
+
+    Args:
+        section: names the options' section in the message of an error.
 
     Raises:
         Dyn2trtError: a value that the options refuse.
@@ -37,16 +40,21 @@ def merged(options: type[Options], *sources: Section | Mapping[str, Any] | None)
     try:
         return options.model_validate(values)
     except ValidationError as error:
-        raise Dyn2trtError(explain(error)) from error
+        raise Dyn2trtError(explain(error, section=section)) from error
 
 
-def explain(error: ValidationError, unknown: Callable[[list[str]], str] | None = None) -> str:
-    """Pydantic's problems in our words: key, what is wrong, what came; ``unknown`` says it for a key that is none."""
-    return "; ".join(dict.fromkeys(_explain(problem, unknown) for problem in error.errors()))
+def explain(error: ValidationError, unknown: Callable[[list[str]], str] | None = None, section: str = "") -> str:
+    """Pydantic's problems in our words: key, what is wrong, what came.
+
+    Args:
+        unknown: says it for a key that does not exist.
+        section: what stands before every key.
+    """
+    return "; ".join(dict.fromkeys(_explain(problem, unknown, section) for problem in error.errors()))
 
 
-def _explain(problem: Any, unknown: Callable[[list[str]], str] | None) -> str:
-    location = [str(part) for part in problem["loc"]]
+def _explain(problem: Any, unknown: Callable[[list[str]], str] | None, section: str) -> str:
+    location = [str(part) for part in (*filter(None, [section]), *problem["loc"])]
     key = ".".join(location)
     if problem["type"] == "missing":
         return f"{key} is missing"

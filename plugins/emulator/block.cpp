@@ -529,6 +529,11 @@ void dependencies_wait(Place place) {
   s.fibres[s.current].dependencies_met = true;
 }
 
+bool awaits(const void* address) {
+  const Scheduler& s = scheduler();
+  return s.traits.follows && !s.fibres[s.current].dependencies_met && in_workspace(address);
+}
+
 void read_ahead(const std::function<void()>& read) {
   Scheduler& s = scheduler();
   const bool locked = s.locked;
@@ -624,7 +629,7 @@ void cp_async(void* shared, const void* global, int bytes, bool valid) {
   }
   Scheduler& s = scheduler();
   Fibre& self = s.fibres[s.current];
-  if (!self.dependencies_met && valid && (!s.traits.follows || in_workspace(global))) {
+  if (!self.dependencies_met && valid && (!s.traits.follows || awaits(global))) {
     kernel_error("cp.async before the wait for the launch ahead");
   }
   for (int i = 0; i < bytes; i += 2) std::memcpy(static_cast<unsigned char*>(shared) + i, &kPoison, 2);

@@ -57,6 +57,8 @@ void* cluster_peer(const void* shared, int rank);
 // part of it that is marked as workspace where the kernel follows). Every thread owes it before it ends: else the
 // launch behind could begin while the one ahead still runs.
 void dependencies_wait(Place place);
+// Whether `address` lies in a workspace that the running thread has still to wait for.
+bool awaits(const void* address);
 // Calls `read` with guarded memory unlocked, for what the launch ahead is known not to write.
 void read_ahead(const std::function<void()>& read);
 

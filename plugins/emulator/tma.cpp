@@ -75,6 +75,7 @@ void bulk_copy(void* shared, const TensorMap& map, const int32_t* at, uint64_t* 
   if (reinterpret_cast<uintptr_t>(shared) % alignment != 0) {
     kernel_error("bulk copy: the destination is no multiple of %d", static_cast<int>(alignment));
   }
+  if (awaits(map.data)) kernel_error("bulk copy of the workspace before the wait for the launch ahead");
   std::array<int32_t, 4> corner = {};
   for (int d = 0; d < map.rank; ++d) corner[static_cast<std::size_t>(d)] = at[d];
   const unsigned bytes = box_rows(map) * map.box[0] * 2;

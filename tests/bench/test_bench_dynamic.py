@@ -39,7 +39,7 @@ def printed(record: object) -> str:
 def test_dynamic_kernels_are_measured_against_fixed_ones(tmp_path: Path) -> None:
     path = export_dynamic("dy_cifar_resnet")
     assert set(graphs_of(load_model(path))) == {"own", "static"}
-    measured = measure(path, X, replace(QUICK, per_block=True))
+    measured = measure(path, X, QUICK.model_copy(update={"per_block": True}))
     record = measured.record
     (batch,) = record.batches
     assert batch.generation is not None

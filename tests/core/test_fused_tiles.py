@@ -151,13 +151,13 @@ def test_random_cases(library, seed):
 
 # Between them they come by every point of synchronisation: several slabs, several tiles, given and computed logits.
 WATCHED = (
-    Case(grid=(1, 9, 18), channels=200, cols=40),
+    Case(grid=(1, 9, 18), channels=136, cols=40),
     Case(grid=(1, 9, 18), channels=72, cols=40, gate="pointwise"),
 )
 
 
-def caught(library: TileLibrary, variants: list[str]) -> bool:
-    for seed in range(4):
+def caught(library: TileLibrary, variants: list[str], seeds: int = 4) -> bool:
+    for seed in range(seeds):
         library.seed(seed)
         for variant in variants:
             for case in WATCHED:
@@ -170,7 +170,7 @@ def caught(library: TileLibrary, variants: list[str]) -> bool:
 
 def test_every_barrier_and_wait_is_needed(library):
     by_path = {path: [name for name in VARIANTS if path in name] for path in (" mma", " wgmma")}
-    assert not any(caught(library, variants) for variants in by_path.values())
+    assert not any(caught(library, variants, seeds=1) for variants in by_path.values())
     own = [(i, place) for i, place in enumerate(places(library.functions)) if "/fused/tiles/" in place]
     assert len(own) >= 20
     for number, place in own:

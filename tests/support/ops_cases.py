@@ -13,9 +13,8 @@ import torch.nn.functional as F
 from hypothesis import strategies as st
 from onnx import helper
 
-from dyn2trt.contract import ACTIVATIONS, COMPOSITES, DOMAIN, SCHEMAS, VERSION, OpSchema, Tensor
+from dyn2trt.contract import ACTIVATIONS, COMPOSITES, DOMAIN, PLUGIN_ATTRIBUTES, SCHEMAS, VERSION, OpSchema, Tensor
 from dyn2trt.ops.bodies import attach_bodies
-from dyn2trt.ops.bodies.signature import PLUGIN_ATTRIBUTES
 from dyn2trt.ops.reference import activate
 
 MASKS = ("nothing", "everything", "one site", "corners", "border", "scattered", "blob", "whole images")

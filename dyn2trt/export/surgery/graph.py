@@ -21,8 +21,6 @@ from dyn2trt.export.metadata import (
     write_metadata,
 )
 
-PLUGIN_ATTRIBUTES = ("plugin_namespace", "plugin_version")
-
 
 @dataclass(frozen=True)
 class Gate:

@@ -9,9 +9,9 @@ import onnx
 import onnx_ir as ir
 from onnx_ir.passes import common
 
-from dyn2trt.contract import DOMAIN, SCHEMAS, VERSION, OpSchema
+from dyn2trt.contract import DOMAIN, PLUGIN_ATTRIBUTES, SCHEMAS, OpSchema
 from dyn2trt.export.metadata import read_metadata
-from dyn2trt.export.surgery.graph import PLUGIN_ATTRIBUTES, close_model, gated_nodes, open_model, unique
+from dyn2trt.export.surgery.graph import close_model, gated_nodes, open_model, unique
 from dyn2trt.ops.bodies import attach_bodies, functions_for
 
 _BLOCK = "dyn2trt.block"
@@ -70,5 +70,5 @@ def _inline(model: ir.Model, wanted: Callable[[OpSchema], bool], name: Callable[
             if output.name and output.name not in kept:
                 output.name = f"{node.name}.{output.name}"
         if node.domain == DOMAIN:
-            for attribute, value in zip(PLUGIN_ATTRIBUTES, (DOMAIN, str(VERSION)), strict=True):
+            for attribute, value in PLUGIN_ATTRIBUTES.items():
                 node.attributes[attribute] = ir.AttrString(attribute, value)

@@ -1,6 +1,5 @@
 #include "api/block_checks.h"
 
-#include <array>
 #include <cstring>
 #include <iterator>
 
@@ -9,12 +8,6 @@
 
 namespace dyn2trt {
 namespace {
-
-static_assert(std::size(contract::kActivations) == DYN2TRT_HARD_SWISH + 1, "Dyn2trtActivation lists the contract's");
-static_assert(std::size(contract::kBlocks) == DYN2TRT_BOTTLENECK + 1, "Dyn2trtBlockKind lists the contract's");
-static_assert(std::size(contract::kGates) == DYN2TRT_GATE_LAYER + 1, "Dyn2trtGateKind lists the contract's");
-static_assert(std::size(Dyn2trtGatedBlock{}.convolutions) == std::size(contract::kBlocks[0].convolutions),
-              "room for all");
 
 int check_kind(const char* what, int32_t kind, int32_t kinds) {
   if (kind >= 0 && kind < kinds) return DYN2TRT_OK;

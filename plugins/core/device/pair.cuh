@@ -21,22 +21,6 @@ PairActivation pair_activation(int activation) {
   return {low << 16 | low, high << 16 | high, activation == DYN2TRT_HARD_SWISH};
 }
 
-#if !DYN2TRT_ON_HOST
-// The register as CUDA's type of two elements.
-template <class T>
-DYN2TRT_DEVICE auto as_pair(uint32_t bits) {
-  std::conditional_t<DtypeOf<T>::value == DYN2TRT_BFLOAT16, __nv_bfloat162, __half2> pair;
-  memcpy(&pair, &bits, sizeof pair);
-  return pair;
-}
-template <class Pair>
-DYN2TRT_DEVICE uint32_t as_bits(Pair pair) {
-  uint32_t bits;
-  memcpy(&bits, &pair, sizeof bits);
-  return bits;
-}
-#endif
-
 // a * b + c, rounded once.
 template <class T>
 DYN2TRT_DEVICE uint32_t fma_pair(uint32_t a, uint32_t b, uint32_t c) {
@@ -45,7 +29,7 @@ DYN2TRT_DEVICE uint32_t fma_pair(uint32_t a, uint32_t b, uint32_t c) {
   // Products of 16-bit elements are exact in double, and so are nearly all sums with a third.
   return pack2<T>(static_cast<float>(double{x.x} * y.x + z.x), static_cast<float>(double{x.y} * y.y + z.y));
 #else
-  return as_bits(__hfma2(as_pair<T>(a), as_pair<T>(b), as_pair<T>(c)));
+  return bits_of(__hfma2(as_pair<T>(a), as_pair<T>(b), as_pair<T>(c)));
 #endif
 }
 
@@ -57,23 +41,23 @@ DYN2TRT_DEVICE uint32_t clamp_pair(uint32_t x, uint32_t low, uint32_t high) {
   const auto clamped = [](float v, float a, float b) { return v < a ? a : (v > b ? b : v); };
   return pack2<T>(clamped(value.x, least.x, most.x), clamped(value.y, least.y, most.y));
 #else
-  return as_bits(__hmin2_nan(__hmax2_nan(as_pair<T>(x), as_pair<T>(low)), as_pair<T>(high)));
+  return bits_of(__hmin2_nan(__hmax2_nan(as_pair<T>(x), as_pair<T>(low)), as_pair<T>(high)));
 #endif
 }
 
-// The activation of two floats, rounded to elements.
-template <class T>
-DYN2TRT_DEVICE uint32_t activate_pair(float x, float y, const PairActivation& a) {
-  if (a.swish) return pack2<T>(activate(x, DYN2TRT_HARD_SWISH), activate(y, DYN2TRT_HARD_SWISH));
-  return clamp_pair<T>(pack2<T>(x, y), a.low, a.high);
-}
-
-// The same of two elements.
-template <class T>
-DYN2TRT_DEVICE uint32_t activate_pair(uint32_t x, const PairActivation& a) {
-  if (!a.swish) return clamp_pair<T>(x, a.low, a.high);
-  const float2 value = unpack2<T>(x);
-  return pack2<T>(activate(value.x, DYN2TRT_HARD_SWISH), activate(value.y, DYN2TRT_HARD_SWISH));
+// Of all pairs at once: one branch, which all threads take alike.
+template <class T, int N>
+DYN2TRT_DEVICE void activate_pairs(uint32_t (&x)[N], const PairActivation& a) {
+  if (a.swish) {
+#pragma unroll
+    for (int i = 0; i < N; ++i) {
+      const float2 value = unpack2<T>(x[i]);
+      x[i] = pack2<T>(activate(value.x, DYN2TRT_HARD_SWISH), activate(value.y, DYN2TRT_HARD_SWISH));
+    }
+  } else {
+#pragma unroll
+    for (int i = 0; i < N; ++i) x[i] = clamp_pair<T>(x[i], a.low, a.high);
+  }
 }
 
 }  // namespace dyn2trt

@@ -49,14 +49,20 @@ DYN2TRT_DEVICE void depthwise(const PairActivation& activation, int step, Shared
         }
       }
     }
+    uint32_t value[8];
+#pragma unroll
+    for (int site = 0; site < 4; ++site) {
+      value[2 * site] = sum[site / 2][site % 2].x;
+      value[2 * site + 1] = sum[site / 2][site % 2].y;
+    }
+    activate_pairs<T>(value, activation);
     const uint2 rows = *reinterpret_cast<const uint2*>(shared.lists.quad_rows[quad]);
 #pragma unroll
     for (int site = 0; site < 4; ++site) {
       const int row = static_cast<int16_t>((site < 2 ? rows.x : rows.y) >> (site % 2 * 16));
       if (row < 0) continue;
-      const uint2 s = sum[site / 2][site % 2];
       *reinterpret_cast<uint2*>(shared.chunk.filtered[row].data + group * 4) =
-          make_uint2(activate_pair<T>(s.x, activation), activate_pair<T>(s.y, activation));
+          make_uint2(value[2 * site], value[2 * site + 1]);
     }
   }
 }

@@ -27,6 +27,7 @@ struct Kernel {
   static constexpr int kMinBlocks = Tile::kMinBlocks;
   static constexpr int kCluster = Tile::kCluster;
   static constexpr bool kOverlaps = true;
+  static constexpr bool kAllShared = true;
   using Math = MathOf<Tile>;
   using Finish = FinishOf<Tile>;
   using Params = inverted_residual::Params<typename Tile::T>;

@@ -220,12 +220,13 @@ struct Mma {
       for (int half = 0; half < 2; ++half) {
         const int row = (tile + i * step) * 16 + lane / 4 + 8 * half;
         if (row >= rows) continue;
+        uint32_t value[kColTiles];
+#pragma unroll
+        for (int j = 0; j < kColTiles; ++j) value[j] = pack2<T>(sum[i][j][2 * half], sum[i][j][2 * half + 1]);
+        activate_pairs<T>(value, activation);
         T* to = shared.chunk.hidden[shared.lists.row_position[row]].data + col * 8 + pair;
 #pragma unroll
-        for (int j = 0; j < kColTiles; ++j) {
-          *reinterpret_cast<uint32_t*>(to + j * 8) =
-              activate_pair<T>(sum[i][j][2 * half], sum[i][j][2 * half + 1], activation);
-        }
+        for (int j = 0; j < kColTiles; ++j) *reinterpret_cast<uint32_t*>(to + j * 8) = value[j];
       }
     }
   }

@@ -147,12 +147,13 @@ struct Wgmma {
     for (int half = 0; half < 2; ++half) {
       const int row = first + lane / 4 + 8 * half;
       if (row >= rows) continue;
+      uint32_t value[kColumns / 8];
+#pragma unroll
+      for (int j = 0; j < kColumns / 8; ++j) value[j] = pack2<T>(sum[4 * j + 2 * half], sum[4 * j + 2 * half + 1]);
+      activate_pairs<T>(value, activation);
       T* to = shared.chunk.hidden[shared.lists.row_position[row]].data + column + pair;
 #pragma unroll
-      for (int j = 0; j < kColumns / 8; ++j) {
-        *reinterpret_cast<uint32_t*>(to + j * 8) =
-            activate_pair<T>(sum[4 * j + 2 * half], sum[4 * j + 2 * half + 1], activation);
-      }
+      for (int j = 0; j < kColumns / 8; ++j) *reinterpret_cast<uint32_t*>(to + j * 8) = value[j];
     }
     ptx::reconverge();  // the next product takes the warpgroup as one
   }

@@ -38,6 +38,20 @@ struct ConvMma {
   static_assert(sizeof(Shared) <= 99 * 1024, "what sm_86, 89 and 120 have");
 
   static __device__ void run(const Params& p, Shared& shared) {
+#if DYN2TRT_ARCH == 0 || DYN2TRT_ARCH >= 800
+    compute(p, shared);
+#endif
+  }
+
+ private:
+  static_assert(Tile::kBlocks <= 2, "compute() knows one block or all");
+
+  struct Work {
+    int first_col;
+    int chunks;  // of K
+  };
+
+  static DYN2TRT_DEVICE void compute(const Params& p, Shared& shared) {
     const Place tile = place_of<Tile>(blockIdx.x, p.tiles_y, p.tiles_x);
     const Work work = {static_cast<int>(blockIdx.y) * Tile::kCols, kTaps * ceil_div(p.channels, kSlabChannels)};
     // The second convolution begins beside the first one's last blocks: all that does not need their hidden values (or
@@ -79,14 +93,6 @@ struct ConvMma {
     store_rows<T, Tile, kSecond>(p, tile, shared.mask.list, rows, work.first_col, staging(shared.out), threadIdx.x,
                                  kThreads);
   }
-
- private:
-  static_assert(Tile::kBlocks <= 2, "run() knows one block or all");
-
-  struct Work {
-    int first_col;
-    int chunks;  // of K
-  };
 
   static DYN2TRT_DEVICE int lane() { return threadIdx.x % kWarp; }
   static DYN2TRT_DEVICE int warp() { return threadIdx.x / kWarp % (Tile::kRowWarps * Tile::kColWarps); }

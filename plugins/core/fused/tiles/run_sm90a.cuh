@@ -26,13 +26,16 @@ struct LargeWarpgroupTiles {
 // [n, h, w, c] in boxes of the sites that a tile reads.
 template <class T, class Tile>
 int map_pixels(const Pixels<const T>& pixels, int n, int h, int w, int c, ptx::TensorMap& map) {
-  constexpr uint64_t kBytes = sizeof(T);
+  // The strides of a single row or image may be anything.
+  const int64_t line = h > 1 ? pixels.line_stride : int64_t{w} * pixels.pixel_stride;
+  const int64_t image = n > 1 ? pixels.image_stride : h * line;
+  const auto bytes = [](int64_t elements) { return static_cast<uint64_t>(elements) * sizeof(T); };
   const TensorBox box = {
       pixels.data,
       DtypeOf<T>::value,
       4,
       {static_cast<uint64_t>(c), static_cast<uint64_t>(w), static_cast<uint64_t>(h), static_cast<uint64_t>(n)},
-      {0, pixels.pixel_stride * kBytes, pixels.line_stride * kBytes, pixels.image_stride * kBytes},
+      {0, bytes(pixels.pixel_stride), bytes(line), bytes(image)},
       {kSlabChannels, Tile::kSlabWidth, Tile::kSlabHeight, 1}};
   return make_tensor_map(box, map);
 }

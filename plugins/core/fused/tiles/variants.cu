@@ -32,6 +32,12 @@ int run(const Dyn2trtGatedBlock& block, void* workspace, void* stream) {
   return block.dtype == DYN2TRT_FLOAT16 ? kFp16(call) : kBf16(call);
 }
 
+// Bulk copies want every stride to be a multiple of the one inside it; that of a single row or image does not count.
+[[maybe_unused]] bool takes_sm90a(const Dyn2trtGatedBlock& block) {
+  const Dyn2trtDense& x = block.x;
+  return takes(block) && (x.h == 1 || x.stride_h % x.stride_w == 0) && (x.n == 1 || x.stride_n % x.stride_h == 0);
+}
+
 // Shared memory of a block on sm_90a.
 [[maybe_unused]] int whole(const Dyn2trtGatedBlock&) { return 227 * 1024; }
 
@@ -68,9 +74,9 @@ FusedVariants tile_variants() {
       {"tile 8x16 mma", 80, takes, workspace_bytes, run<run_medium_fp16, run_medium_bf16>},
 #if DYN2TRT_HAS_SM90A
       // All of them within the 227 KB of compute capability 9.0.
-      {"tile 8x8 wgmma", 90, takes, workspace_bytes, run<run_small_sm90a_fp16, run_small_sm90a_bf16>, whole},
-      {"tile 8x16 wgmma", 90, takes, workspace_bytes, run<run_medium_sm90a_fp16, run_medium_sm90a_bf16>, whole},
-      {"tile 16x16 wgmma", 90, takes, workspace_bytes, run<run_large_sm90a_fp16, run_large_sm90a_bf16>, whole},
+      {"tile 8x8 wgmma", 90, takes_sm90a, workspace_bytes, run<run_small_sm90a_fp16, run_small_sm90a_bf16>, whole},
+      {"tile 8x16 wgmma", 90, takes_sm90a, workspace_bytes, run<run_medium_sm90a_fp16, run_medium_sm90a_bf16>, whole},
+      {"tile 16x16 wgmma", 90, takes_sm90a, workspace_bytes, run<run_large_sm90a_fp16, run_large_sm90a_bf16>, whole},
 #endif
   };
   return {kVariants, static_cast<int>(sizeof kVariants / sizeof kVariants[0])};
