@@ -199,8 +199,8 @@ def _record_block(name: str, sizes: dict[nn.Module, tuple[int, int]], blocks: li
         # A convolution does as many multiply-accumulates at a site as it has weights.
         at_active = sum(stage.convolution.weight.numel() for stage in stages if not stage.on_halo)
         at_halo = sum(stage.convolution.weight.numel() for stage in stages if stage.on_halo)
-        halo_grid = next(sizes[stage.convolution] for stage in stages if stage.on_halo)
         grid = (output.shape[2], output.shape[3])
+        halo_grid = next((sizes[stage.convolution] for stage in stages if stage.on_halo), grid)
         assert block.masker is not None
         decides = block.masker.decides
         blocks.append(BlockMacs(name, block.op, grid, halo_grid, block.halo_stride, at_active, at_halo, decides))

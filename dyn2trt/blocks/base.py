@@ -16,7 +16,7 @@ from dyn2trt.contract import BlockKind, composite, composite_name
 from dyn2trt.contract.gates import LOGITS
 from dyn2trt.errors import Dyn2trtError
 from dyn2trt.gates.mask_unit import MaskUnit
-from dyn2trt.ops.reference import activate
+from dyn2trt.ops.activations import activate
 
 Execution = Literal["masked", "sparse", "dense"]
 
@@ -45,7 +45,7 @@ class GatedBlock(nn.Module):
 
     Attributes:
         kind: the block's declaration (`dyn2trt.contract`), by which its ops are made.
-        batchnorm_pairs: names of the branch's convolutions, in order, and of the BatchNorms behind them.
+        branch_modules: attributes with the branch's convolutions, in order, and the BatchNorms behind them.
         masker: the mask unit, or None for a block of the same kind without a gate, which always runs dense.
         execution: ``masked`` computes every position and multiplies by the mask (training and reference), ``sparse``
             calls the block's op, ``dense`` ignores the gate. See `set_execution`.
@@ -54,7 +54,7 @@ class GatedBlock(nn.Module):
     """
 
     kind: ClassVar[BlockKind]
-    batchnorm_pairs: ClassVar[tuple[tuple[str, str], ...]] = ()
+    branch_modules: ClassVar[tuple[tuple[str, str], ...]] = ()
     masker: MaskUnit | None
     execution: Execution = "masked"
     stride: int = 1
@@ -74,7 +74,7 @@ class GatedBlock(nn.Module):
 
     def layers(self) -> list[tuple[nn.Conv2d, nn.Module]]:
         """The convolutions of the branch, in order, and the BatchNorms behind them."""
-        return [(getattr(self, convolution), getattr(self, norm)) for convolution, norm in self.batchnorm_pairs]
+        return [(getattr(self, convolution), getattr(self, norm)) for convolution, norm in self.branch_modules]
 
     def stages(self) -> tuple[Stage, ...]:
         """The convolutions of the branch, in order; the last ones of the declaration where a block leaves some out."""

@@ -26,6 +26,7 @@ class BasicBlock(GatedBlock):
     kind = BASIC_BLOCK
     batchnorm_pairs = (("conv1", "bn1"), ("conv2", "bn2"))
     expansion = 1
+    branch_modules = (("conv1", "bn1"), ("conv2", "bn2"))
 
     def __init__(self, inplanes: int, planes: int, stride: int = 1, *, mask_unit: str | None = "squeeze") -> None:
         super().__init__()

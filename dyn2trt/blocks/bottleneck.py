@@ -26,6 +26,7 @@ class Bottleneck(GatedBlock):
     kind = BOTTLENECK
     batchnorm_pairs = (("conv1", "bn1"), ("conv2", "bn2"), ("conv3", "bn3"))
     expansion = 4
+    branch_modules = (("conv1", "bn1"), ("conv2", "bn2"), ("conv3", "bn3"))
 
     def __init__(self, inplanes: int, planes: int, stride: int = 1, *, mask_unit: str | None = "squeeze") -> None:
         super().__init__()

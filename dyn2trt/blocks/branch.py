@@ -11,11 +11,11 @@ from torch.utils._pytree import tree_leaves
 from dyn2trt.blocks.batchnorm import folded_weights, is_evaluated_batchnorm
 from dyn2trt.blocks.observe import Call, Recorder
 from dyn2trt.errors import Dyn2trtError
+from dyn2trt.ops.activations import BY_NAME
 
 if TYPE_CHECKING:
     from dyn2trt.blocks.base import GatedBlock
 
-_ACTIVATIONS = {"relu": ("relu",), "relu6": ("hardtanh", "relu6"), "hard_swish": ("hardswish",)}
 _SIZE = 9
 _MEND = "; make the block without a gate (mask_unit='none'), so that it is exported as it is"
 
@@ -40,14 +40,13 @@ def branch_weights(block: GatedBlock) -> list[tuple[Tensor, Tensor]]:
     _check_identity(block, x)
     chain = _Chain(block.op, recorder.calls, x)
     found = []
-    for index, stage in enumerate(stages):
+    for stage, declared in zip(stages, block.kind.convolutions[-len(stages) :], strict=True):
         call = chain.take(("convolution",), f"the convolution of {stage.name}")
-        stride = {0: block.stride // block.halo_stride, 1: block.halo_stride}.get(index, 1)
-        _check_geometry(block.op, stage.name, call, stride)
+        _check_geometry(block.op, stage.name, call, block.stride if declared.strided else 1)
         batchnorm = chain.take_batchnorm()
         found.append(folded_weights(call.args[1], call.args[2], batchnorm))
         if stage.activated and block.activation != "none":
-            chain.take(_ACTIVATIONS[block.activation], block.activation)
+            chain.take(BY_NAME[block.activation].aten, block.activation)
     chain.end(result)
     return found
 

@@ -8,8 +8,7 @@ from dyn2trt.blocks.base import GatedBlock
 from dyn2trt.blocks.convolution import conv1x1, conv3x3
 from dyn2trt.contract.blocks import INVERTED_RESIDUAL
 from dyn2trt.gates.kinds import make_mask_unit
-
-_ACTIVATION_MODULES = {"relu": nn.ReLU, "relu6": nn.ReLU6, "hard_swish": nn.Hardswish}
+from dyn2trt.ops.activations import BY_NAME
 
 
 class InvertedResidual(GatedBlock):
@@ -50,9 +49,9 @@ class InvertedResidual(GatedBlock):
         hidden = round(inp * expand_ratio)
         layers: list[list[nn.Module]] = []
         if expand_ratio != 1:
-            layers.append([conv1x1(inp, hidden), nn.BatchNorm2d(hidden), _ACTIVATION_MODULES[activation]()])
+            layers.append([conv1x1(inp, hidden), nn.BatchNorm2d(hidden), BY_NAME[activation].module()])
         layers.append(
-            [conv3x3(hidden, hidden, stride, groups=hidden), nn.BatchNorm2d(hidden), _ACTIVATION_MODULES[activation]()]
+            [conv3x3(hidden, hidden, stride, groups=hidden), nn.BatchNorm2d(hidden), BY_NAME[activation].module()]
         )
         linear = [conv1x1(hidden, oup), nn.BatchNorm2d(oup)]
         inner = [nn.Sequential(*layer) for layer in layers] if grouped else [m for layer in layers for m in layer]

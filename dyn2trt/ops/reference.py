@@ -12,26 +12,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dyn2trt.contract import ACTIVATIONS, REDUCTIONS
+from dyn2trt.contract import REDUCTIONS
+from dyn2trt.ops.activations import activate
 from dyn2trt.ops.geometry import Geometry
 from dyn2trt.ops.memory_format import output_format
 
 SiteSet = tuple[Tensor, Tensor, Tensor]
 """sites int32[P], slots int32[N, H, W], count int32[N]."""
-
-
-def activate(x: Tensor, activation: str) -> Tensor:
-    """Apply one of `ACTIVATIONS`."""
-    match activation:
-        case "none":
-            return x
-        case "relu":
-            return F.relu(x)
-        case "relu6":
-            return F.relu6(x)
-        case "hard_swish":
-            return F.hardswish(x)
-    raise ValueError(f"activation is one of {', '.join(ACTIVATIONS)}, not {activation!r}")
 
 
 def read_sites(active: Tensor, geometry: Geometry, size: tuple[int, int]) -> Tensor:

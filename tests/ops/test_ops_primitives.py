@@ -13,8 +13,8 @@ from ops_cases import MASKS, activity, one_node_model, run_onnx, run_torch
 
 import dyn2trt.ops  # noqa: F401  registers the ops
 from dyn2trt.contract import ACTIVATIONS
+from dyn2trt.ops.activations import activate
 from dyn2trt.ops.geometry import Geometry
-from dyn2trt.ops.reference import activate
 
 
 @st.composite

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from onnx import helper
 
 from dyn2trt.contract import ACTIVATIONS, COMPOSITES, DOMAIN, PLUGIN_ATTRIBUTES, SCHEMAS, VERSION, OpSchema, Tensor
+from dyn2trt.ops.activations import activate
 from dyn2trt.ops.bodies import attach_bodies
-from dyn2trt.ops.reference import activate
 
 MASKS = ("nothing", "everything", "one site", "corners", "border", "scattered", "blob", "whole images")
 
