@@ -26,14 +26,14 @@ from rich.console import Console
 from rich.table import Table
 
 from dyn2trt.bench.environment import examine_environment
-from dyn2trt.bench.interleave import Budget, interleave
-from dyn2trt.bench.latency import Interval, speedup, summarise
-from dyn2trt.bench.masks import blobs, independent, to_logits
-from dyn2trt.bench.onnxruntime_session import OnnxRuntimeSession
 from dyn2trt.bench.summary import interval_cell, milliseconds
+from dyn2trt.bench.sweep.masks import blobs, independent, to_logits
+from dyn2trt.bench.timing.interleave import Budget, interleave
+from dyn2trt.bench.timing.latency import Interval, speedup, summarise
 from dyn2trt.contract import DOMAIN, SCHEMAS, VERSION
 from dyn2trt.files import write_text
 from dyn2trt.ops.bodies import attach_bodies
+from dyn2trt.runtimes.onnxruntime_session import OnnxRuntimeSession
 
 OPSET = 20
 Arrays = dict[str, npt.NDArray[Any]]

@@ -1,15 +1,15 @@
 """Everything that wants an NVIDIA GPU, in one go: tests, compute-sanitizer, timings; `make gpu` builds and runs it.
 
-    python benchmarks/gpu_all.py -o build/gpu            # about an hour
-    python benchmarks/gpu_all.py --minutes 9 --resume    # as much as fits; again, for what is left or did not pass
+    python benchmarks/gpu_all.py -o build/gpu            # 8 minutes: what is right, how fast, and why
+    python benchmarks/gpu_all.py --everything            # torch.compile, every tile and engines too; hours
+    python benchmarks/gpu_all.py --minutes 4 --resume    # as much as fits; again, for what is left or did not pass
     python benchmarks/gpu_all.py --only tests,memcheck   # some steps
     python benchmarks/gpu_all.py --dry-run               # the commands alone
 
-What is right comes first, then what is quick, and what torch.compile takes minutes to prepare last. The folder gets a
-log a step, the benchmarks' own records, and summary.json: the machine, and of every step its command, exit code,
-seconds and counts of tests; it is written after every step. A step that fails does not keep the others from running;
-the exit code is 1 then, as when a step is left for want of time. PYTHONPATH=. makes it run where dyn2trt is not
-installed.
+The folder gets a log a step, a JSON file a question, and summary.json: the machine, the libraries' checksums, and of
+every step its command, exit code, seconds and counts of tests; it is written after every step. A step that fails does
+not keep the others from running; the exit code is 1 then, as when a step is left for want of time. --resume believes a
+step that passed only if it passed with the same libraries. PYTHONPATH=. makes it run where dyn2trt is not installed.
 """
 
 from __future__ import annotations
@@ -20,104 +20,37 @@ import shlex
 import shutil
 import signal
 import subprocess
-import sys
 import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 from xml.etree import ElementTree
 
 import typer
+from gpu_steps import ROOT, Step, steps_for
+from rich.console import Console
+from rich.table import Table
 from script import run_script
 
 from dyn2trt.bench.environment import examine_environment
 from dyn2trt.engine.device import this_machine
 from dyn2trt.engine.plugin_library import find_plugin_library
 from dyn2trt.errors import Dyn2trtError
-from dyn2trt.files import write_text
+from dyn2trt.files import sha256, write_text
 from dyn2trt.ops.core_library import find_core_library
-
-ROOT = Path(__file__).resolve().parent.parent
-# With names, so that the log of a step that runs out of time says which tests passed.
-PYTEST = (sys.executable, "-m", "pytest", "-v", "-rs", "-p", "no:cacheprovider")
-# torch's allocator puts small tensors side by side into one allocation, where no sanitizer sees a step from one into
-# the next. Without it there is no capture, which allocates; and races do not depend on who allocates.
-UNCACHED = {"PYTORCH_NO_CUDA_MEMORY_CACHING": "1"}
-SMALL = ("tests/core/test_core_gpu.py", "-m", "gpu", "-k", "small and not cuda_graph")
-
 
 TAIL = 30
 """Lines of its log that are printed of a step that did not pass."""
 
-
-@dataclass(frozen=True)
-class Step:
-    """One command, stopped after ``minutes``. It is skipped where one of the programs in ``needs`` is not installed."""
-
-    name: str
-    command: tuple[str, ...]
-    environment: dict[str, str] = field(default_factory=dict)
-    needs: tuple[str, ...] = ()
-    minutes: float = 10
+Record = dict[str, object]
 
 
-# Our kernels alone. initcheck has to see who else writes.
-OURS = ("--kernel-regex", "kns=dyn2trt")
-
-
-def sanitizer(tool: str, *options: str) -> Step:
-    command = ("compute-sanitizer", "--tool", tool, "--error-exitcode", "9", "--target-processes", "all", *options)
-    return Step(tool, (*command, *PYTEST, *SMALL), UNCACHED, ("compute-sanitizer",), 20)
-
-
-def tests(folder: Path, name: str, *files: str) -> Step:
-    """Files by name: what tests of other parts import may be missing here, and would stop all of them."""
-    return Step(name, (*PYTEST, "-m", "gpu", *files, f"--junitxml={folder / f'{name}.xml'}"))
-
-
-def steps_for(folder: Path) -> list[Step]:
-    def script(name: str, file: str, *arguments: str, minutes: float = 10) -> Step:
-        command = (sys.executable, str(ROOT / "benchmarks" / file), *arguments, "-o", str(folder / f"{name}.json"))
-        return Step(name, command, minutes=minutes)
-
-    networks = {
-        "pose": ("hourglass", "--set", "stacks=4", "--set", "features=96", "--batches", "1,32"),
-        "resnet50": ("resnet", "--set", "depth=50", "--batches", "1,32"),
-        "mobilenet_v2": ("mobilenet_v2", "--batches", "1,32"),
-        "resnet32": ("cifar_resnet", "--set", "depth=32", "--batches", "1,128"),
-    }
-    return [
-        tests(folder, "tests", "tests/core/test_core_gpu.py"),
-        *(sanitizer(tool, *OURS) for tool in ("memcheck", "racecheck", "synccheck")),
-        script("blocks", "gpu_blocks.py", "--compile-mode", "none"),
-        script("tiles", "gpu_tiles.py"),
-        *(script(name, "gpu_networks.py", *given, "--no-compiled") for name, given in networks.items()),
-        *engine_steps(folder),
-        sanitizer("initcheck"),
-        script("blocks_compiled", "gpu_blocks.py", minutes=30),
-        *(script(f"{name}_compiled", "gpu_networks.py", *given, minutes=30) for name, given in networks.items()),
-    ]
-
-
-def engine_steps(folder: Path) -> list[Step]:
-    """The tests of engines, and the pose network as engines, which need TensorRT and the plugin library."""
-    if find_plugin_library() is None:
-        return []
-    dyn2trt, model = (sys.executable, "-m", "dyn2trt"), str(folder / "pose.onnx")
-    network = ("--network", "hourglass", "--set", "stacks=4", "--set", "features=96", "--precision", "fp16")
-    bench = ("bench", model, "--backend", "tensorrt", "--images", "noise", "-o", str(folder / "pose_tensorrt.json"))
-    return [
-        tests(folder, "engine_tests", "tests/engine/test_engine_gpu.py", "tests/bench/test_bench_tensorrt.py"),
-        Step("pose_export", (*dyn2trt, "export", *network, "-o", model)),
-        Step("pose_tensorrt", (*dyn2trt, *bench)),
-    ]
-
-
-def run(step: Step, folder: Path, seconds: float) -> dict[str, object]:
+def run(step: Step, folder: Path, seconds: float) -> Record:
     """Run a step, for no longer than that, with its output in ``<folder>/<name>.log``; what the summary says of it."""
     missing = [program for program in step.needs if shutil.which(program) is None]
-    record: dict[str, object] = {
+    record: Record = {
         "name": step.name,
+        "question": step.question,
         "command": shlex.join(step.command),
         "environment": step.environment,
     }
@@ -153,14 +86,14 @@ def counts(report: Path) -> dict[str, int]:
     return {name: sum(int(s.get(name, 0)) for s in suites) for name in ("tests", "failures", "errors", "skipped")}
 
 
-def passed(record: dict[str, object]) -> bool:
+def passed(record: Record) -> bool:
     """Whether a step did what it was for: tests that were all skipped did not."""
     tests = record.get("tests")
     ran = not isinstance(tests, dict) or tests["tests"] > tests["skipped"]
     return record.get("exit_code") == 0 and ran
 
 
-def ended(record: dict[str, object]) -> str:
+def ended(record: Record) -> str:
     """How a step ended, in words."""
     if "skipped" in record:
         return f"skipped, {record['skipped']}"
@@ -169,15 +102,37 @@ def ended(record: dict[str, object]) -> str:
     return "OUT OF TIME" if record.get("exit_code", 0) is None else "FAILED"
 
 
-def passed_before(summary: Path) -> list[dict[str, object]]:
-    """The records of the steps that passed, of an earlier run's summary."""
-    steps = json.loads(summary.read_text())["steps"] if summary.is_file() else []
-    return [record for record in steps if passed(record)]
+def libraries() -> dict[str, str]:
+    """Checksums of the libraries that the steps run, by file name."""
+    found = [path for path in (find_core_library(), find_plugin_library()) if path is not None]
+    return {path.name: sha256(path) for path in found}
+
+
+def passed_before(summary: Path, built: dict[str, str]) -> list[Record]:
+    """The records of an earlier run's steps that passed, with these libraries."""
+    before = json.loads(summary.read_text()) if summary.is_file() else {}
+    return [record for record in before.get("steps", []) if passed(record)] if before.get("libraries") == built else []
+
+
+def table(records: list[Record], left: list[Step]) -> Table:
+    """Every question, how it ended, and where its figures are."""
+    result = Table(title="GPU")
+    for column in ("question", "step", "ended", "seconds", "tests"):
+        result.add_column(column, justify="right" if column in ("seconds", "tests") else "left")
+    for record in records:
+        tests = record.get("tests")
+        count = f"{tests['tests'] - tests['skipped']} of {tests['tests']}" if isinstance(tests, dict) else ""
+        row = (record.get("question", ""), record["name"], ended(record), record.get("seconds", ""), count)
+        result.add_row(*map(str, row))
+    for step in left:
+        result.add_row(step.question, step.name, "no time left", "", "")
+    return result
 
 
 def main(
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder for logs and records.")] = Path("build/gpu"),
-    only: Annotated[str, typer.Option(help="Names of steps, separated by commas; all when empty.")] = "",
+    only: Annotated[str, typer.Option(help="Names of steps, separated by commas.")] = "",
+    everything: Annotated[bool, typer.Option("--everything", help="What takes longer, too.")] = False,
     minutes: Annotated[float, typer.Option(help="For all of it; steps that find none left are not started.")] = 600,
     resume: Annotated[bool, typer.Option("--resume", help="Leave out what has passed in this folder before.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the commands.")] = False,
@@ -187,7 +142,7 @@ def main(
     wanted = [name for name in only.split(",") if name]
     if unknown := set(wanted) - {step.name for step in steps}:
         raise Dyn2trtError(f"steps are {', '.join(s.name for s in steps)}, not {', '.join(sorted(unknown))}")
-    steps = [step for step in steps if not wanted or step.name in wanted]
+    steps = [s for s in steps if (s.name in wanted if wanted else everything or not s.later)]
     if dry_run:
         for step in steps:
             print(shlex.join([*(f"{k}={v}" for k, v in step.environment.items()), *step.command]))
@@ -198,25 +153,25 @@ def main(
         raise Dyn2trtError("the core library is not built: make kernels")
     folder.mkdir(parents=True, exist_ok=True)
     end = time.perf_counter() + 60 * minutes
-    environment = asdict(examine_environment())
-    records = passed_before(folder / "summary.json") if resume else []
+    head = {"environment": asdict(examine_environment()), "libraries": libraries()}
+    records = passed_before(folder / "summary.json", head["libraries"]) if resume else []
     before = {record["name"] for record in records}
-    left: list[str] = []
+    left: list[Step] = []
     for step in steps:
         remaining = end - time.perf_counter()
         if step.name in before or remaining <= 0:
-            left += [] if step.name in before else [step.name]
+            left += [] if step.name in before else [step]
             continue
         print(f"{step.name}: {shlex.join(step.command)}", flush=True)
-        record = run(step, folder, min(60 * step.minutes, remaining))
+        record = run(step, folder, min(step.seconds, remaining))
         records.append(record)
         print(f"{step.name}: {ended(record)}", flush=True)
         if "exit_code" in record and not passed(record):
             print("\n".join((folder / f"{step.name}.log").read_text(errors="replace").splitlines()[-TAIL:]), flush=True)
-        summary = {"environment": environment, "steps": records}
-        write_text(folder / "summary.json", json.dumps(summary, indent=1) + "\n")
+        write_text(folder / "summary.json", json.dumps(head | {"steps": records}, indent=1) + "\n")
+    Console(width=110).print(table(records, left))
     if left:
-        print(f"no time left for {', '.join(left)}; --resume goes on")
+        print(f"no time left for {', '.join(step.name for step in left)}; --resume goes on")
     raise typer.Exit(int(bool(left) or not all("skipped" in record or passed(record) for record in records)))
 
 

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 import dyn2trt.ops  # noqa: F401  registers torch.ops.dyn2trt
+from dyn2trt.contract import COMPOSITES, BlockKind
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,10 @@ class Case:
     dtype: torch.dtype
     layout: str = "nhwc"
     stride: int = 1
+
+    @property
+    def block(self) -> BlockKind:
+        return next(schema.block for schema in COMPOSITES if schema.torch_name == self.name)
 
     @property
     def output_grid(self) -> tuple[int, int]:
@@ -68,22 +73,18 @@ def inputs(case: Case, seed: int) -> list[Tensor]:
         return x.to(memory_format=torch.channels_last) if case.layout == "nhwc" else x
 
     x = random(case.channels, *case.grid)
-    if case.name == "gated_inverted_residual":
+    if case.block.identity_is_x:
         return [x]
     return [x, x if case.stride == 1 and case.channels == case.c_out else random(case.c_out, *case.output_grid)]
 
 
 def parameters(case: Case, seed: int) -> list[Tensor]:
     """Weight and bias of each convolution in the op's layout, on the GPU."""
-    c, e, o = case.channels, case.width, case.c_out
-    by_name: dict[str, list[tuple[int, ...]]] = {
-        "gated_inverted_residual": [(e, 1, 1, c), (3, 3, e), (c, 1, 1, e)],
-        "gated_basic_block": [(o, 3, 3, c), (o, 3, 3, o)],
-        "gated_bottleneck": [(e, 1, 1, c), (e, 3, 3, e), (o, 1, 1, e)],
-    }
+    sizes: dict[str | int, int] = {"C": case.channels, "Co": case.c_out}
     generator = torch.Generator(device="cuda").manual_seed(seed)
     tensors = []
-    for shape in by_name[case.name]:
+    for index in range(len(case.block.convolutions)):
+        shape = [n if isinstance(n, int) else sizes.get(n, case.width) for n in case.block.weight_shape(index)]
         depthwise = len(shape) == 3
         fan = 9 if depthwise else shape[1] * shape[2] * shape[3]
         weight = torch.randn(shape, device="cuda", generator=generator) / fan**0.5
@@ -95,7 +96,7 @@ def parameters(case: Case, seed: int) -> list[Tensor]:
 def sparse(case: Case, tensors: list[Tensor], ops: Any = torch.ops.dyn2trt) -> Callable[[list[Tensor], Tensor], Tensor]:
     """The gated op: (x and identity, logits) → y."""
     op = getattr(ops, case.name)
-    options = {} if case.name == "gated_inverted_residual" else {"strides": (case.stride, case.stride)}
+    options = {"strides": (case.stride, case.stride)} if case.block.is_strided else {}
 
     def run(given: list[Tensor], logits: Tensor) -> Tensor:
         x, *identity = given
@@ -105,38 +106,41 @@ def sparse(case: Case, tensors: list[Tensor], ops: Any = torch.ops.dyn2trt) -> C
     return run
 
 
-def dense(case: Case, tensors: list[Tensor]) -> Callable[[list[Tensor]], Tensor]:
-    """The same block ungated, by torch's convolutions on weights in torch's layout."""
+@dataclass(frozen=True)
+class Layer:
+    """One convolution of the block in torch's layout, padded so that it keeps the grid."""
+
+    weight: Tensor
+    bias: Tensor
+    stride: int
+    padding: int
+    groups: int
+
+
+def dense_layers(case: Case, tensors: list[Tensor]) -> list[Layer]:
+    """The block's convolutions for torch, weights in the layout of the case."""
     layout = torch.channels_last if case.layout == "nhwc" else torch.contiguous_format
-    weights = []
-    for weight, bias in zip(tensors[::2], tensors[1::2], strict=True):
-        filters = weight.permute(2, 0, 1)[:, None] if weight.dim() == 3 else weight.permute(0, 3, 1, 2)
-        weights.append((filters.contiguous(memory_format=layout), bias))
+    layers = []
+    for convolution, weight, bias in zip(case.block.convolutions, tensors[::2], tensors[1::2], strict=True):
+        depthwise = convolution.depthwise
+        filters = weight.permute(2, 0, 1)[:, None] if depthwise else weight.permute(0, 3, 1, 2)
+        filters = filters.contiguous(memory_format=layout)
+        groups = filters.shape[0] if depthwise else 1
+        layers.append(Layer(filters, bias, case.stride if convolution.strided else 1, filters.shape[-1] // 2, groups))
+    return layers
+
+
+def dense(case: Case, tensors: list[Tensor]) -> Callable[[list[Tensor]], Tensor]:
+    """The same block ungated, by torch's convolutions, a kernel an operation."""
+    layers = dense_layers(case, tensors)
     inner = functional.relu6 if case.name == "gated_inverted_residual" else functional.relu
 
     def run(given: list[Tensor]) -> Tensor:
         y = x = given[0]
-        strided = 0 if case.name == "gated_basic_block" else 1
-        for i, (weight, bias) in enumerate(weights):
-            depthwise = weight.shape[1] == 1 and weight.shape[0] > 1
-            y = functional.conv2d(
-                y,
-                weight,
-                bias,
-                stride=case.stride if i == strided else 1,
-                padding=weight.shape[-1] // 2,
-                groups=weight.shape[0] if depthwise else 1,
-            )
-            if i < len(weights) - 1:
+        for i, layer in enumerate(layers):
+            y = functional.conv2d(y, layer.weight, layer.bias, layer.stride, layer.padding, groups=layer.groups)
+            if i < len(layers) - 1:
                 y = inner(y)
         return x + y if len(given) == 1 else functional.relu(given[1] + y)
 
     return run
-
-
-def dilate(mask: Tensor, stride: int = 1, grid: tuple[int, int] | None = None) -> Tensor:
-    """Input sites, bool [n, 1, h, w], that a 3x3 with padding 1 reads at the active output sites."""
-    h, w = grid if grid is not None and stride > 1 else (mask.shape[2], mask.shape[3])
-    spread = torch.zeros(mask.shape[0], 1, h, w, device=mask.device)
-    spread[:, :, ::stride, ::stride] = mask.float()
-    return functional.max_pool2d(spread, 3, 1, 1) > 0

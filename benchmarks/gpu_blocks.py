@@ -1,11 +1,12 @@
-"""How fast is one gated block on this GPU, against cuDNN and torch.compile, and against its floor?
+"""How fast is one gated block on this GPU, against its dense rivals, and against its floor?
 
     python benchmarks/gpu_blocks.py                    # the blocks of the project's targets
     python benchmarks/gpu_blocks.py --all -o gpu.json  # every block and batch size; hours
 
 Needs torch with CUDA and the built core library. All contenders of a block run in one interleaved run, each as CUDA
 graphs that repeat the block, so that neither Python nor launches from the host are measured. Results are checked
-against the dense block at the active sites before anything is timed.
+against the dense block at the active sites before anything is timed. Speed-ups, break-even and the verdict are against
+the fastest dense rival (gpu_rivals.py); eager torch is there for information.
 """
 
 from __future__ import annotations
@@ -24,18 +25,21 @@ import numpy as np
 import torch
 import typer
 from gpu_floors import Ceilings, dense_passes, measure_ceilings, seconds, sparse_passes
+from gpu_profile import convolutions_us, profile
+from gpu_rivals import fastest, fused
 from rich.console import Console
 from rich.table import Table
 from script import run_script
 from torch import Tensor
 
-from dyn2trt.bench.break_even import BreakEven, break_even
 from dyn2trt.bench.environment import examine_environment
-from dyn2trt.bench.interleave import Budget, interleave
-from dyn2trt.bench.latency import Interval, speedup
-from dyn2trt.bench.masks import PATTERNS, to_logits
+from dyn2trt.bench.sweep.masks import PATTERNS, to_logits
+from dyn2trt.bench.timing.break_even import BreakEven, break_even
+from dyn2trt.bench.timing.interleave import Budget, interleave
+from dyn2trt.bench.timing.latency import Interval, speedup
 from dyn2trt.errors import Dyn2trtError, MissingDependency
 from dyn2trt.files import replacing
+from dyn2trt.gates import halo
 from dyn2trt.ops.core_library import ENVIRONMENT, find_core_library
 
 GRAPH_SECONDS = 1e-3
@@ -46,7 +50,14 @@ DTYPES = {"fp16": torch.float16, "bf16": torch.bfloat16, "fp32": torch.float32}
 
 @dataclass(frozen=True)
 class Measurement:
-    """One block at one active ratio. Times in microseconds, medians; speed-ups are dense over sparse."""
+    """One block at one active ratio. Times in microseconds, medians; the speed-up is the rival's time over sparse.
+
+    Attributes:
+        all_active_us: the gated block itself with every site active.
+        convolutions_us, fused_us, compiled_us: the rivals, as `gpu_rivals` names them; None where one did not run.
+        eager_us: torch in eager mode, for information.
+        rival: the fastest rival's name.
+    """
 
     block: str
     pattern: str
@@ -54,10 +65,13 @@ class Measurement:
     active: int
     halo: int
     sparse_us: float
-    cudnn_us: float
+    all_active_us: float
+    convolutions_us: float
+    fused_us: float | None
     compiled_us: float | None
-    over_cudnn: Interval
-    over_compiled: Interval | None
+    eager_us: float
+    rival: str
+    over_rival: Interval
     floor_us: float
     dense_floor_us: float
     input_sets: int
@@ -101,13 +115,12 @@ def measure(
     """Time a block at every ratio, the dense contenders again beside each."""
     tensors, given = blocks.parameters(case, seed=0), input_sets(case)
     sets = len(given)
-    dense = blocks.dense(case, tensors)
-    contenders = {"cudnn": Repeated(lambda i: dense(given[i]), sets)}
-    if mode != "none":
-        compiled = compile_afresh(dense, mode)
-        contenders["compiled"] = Repeated(lambda i: compiled(given[i]), sets)
     sparse = blocks.sparse(case, tensors)
     shape = (case.batch, *case.output_grid)
+    contenders, convolutions = dense_contenders(case, tensors, given, mode)
+    everything = [torch.ones(shape, device="cuda")[:, None]] * sets
+    contenders["all_active"] = Repeated(partial(_at, sparse, given, everything), sets)
+    dense = blocks.dense(case, tensors)
     rng = np.random.default_rng(0)
     for pattern in patterns:
         for ratio in ratios:
@@ -116,23 +129,45 @@ def measure(
             check(case, sparse(given[0], logits[0]), dense(given[0]), masks[0].cuda())
             gated = Repeated(partial(_at, sparse, given, logits), sets)
             times = interleave({**contenders, "sparse": gated}, budget)
+            median = {name: float(np.median(seconds) * 1e6) for name, seconds in times.items()}
+            rivals = {"convolutions": convolutions, "fused": median.get("fused"), "compiled": median.get("compiled")}
+            rival = fastest(rivals)
+            of_rival = times[rival] if rival in times else [convolutions * 1e-6] * len(times["sparse"])
             floors = [seconds(sparse_passes(case, m), ceilings) for m in masks]
             yield Measurement(
                 block=case.label,
                 pattern=pattern,
                 ratio=ratio,
                 active=int(masks[0].sum()),
-                halo=int(blocks.dilate(masks[0]).sum()),
-                sparse_us=float(np.median(times["sparse"]) * 1e6),
-                cudnn_us=float(np.median(times["cudnn"]) * 1e6),
-                compiled_us=float(np.median(times["compiled"]) * 1e6) if "compiled" in times else None,
-                over_cudnn=speedup(times["cudnn"], times["sparse"]),
-                over_compiled=speedup(times["compiled"], times["sparse"]) if "compiled" in times else None,
+                halo=int(halo(masks[0], case.output_grid).sum()),
+                sparse_us=median["sparse"],
+                all_active_us=median["all_active"],
+                convolutions_us=convolutions,
+                fused_us=rivals["fused"],
+                compiled_us=rivals["compiled"],
+                eager_us=median["eager"],
+                rival=rival,
+                over_rival=speedup(of_rival, times["sparse"]),
                 floor_us=float(np.mean(floors) * 1e6),
                 dense_floor_us=seconds(dense_passes(case), ceilings) * 1e6,
                 input_sets=sets,
                 repeats=gated.repeats,
             )
+
+
+def dense_contenders(
+    case: blocks.Case, tensors: list[Tensor], given: list[list[Tensor]], mode: str
+) -> tuple[dict[str, Repeated], float]:
+    """The block ungated as CUDA graphs, by name, and the microseconds of its convolutions alone."""
+    dense, sets = blocks.dense(case, tensors), len(given)
+    contenders = {"eager": Repeated(lambda i: dense(given[i]), sets)}
+    kernels = profile(lambda: [dense(x) for x in given])
+    if (quick := fused(case, tensors)) is not None:
+        contenders["fused"] = Repeated(lambda i: quick(given[i]), sets)
+    if mode != "none":
+        compiled = compile_afresh(dense, mode)
+        contenders["compiled"] = Repeated(lambda i: compiled(given[i]), sets)
+    return contenders, convolutions_us(kernels) / sets
 
 
 def input_sets(case: blocks.Case) -> list[list[Tensor]]:
@@ -175,31 +210,31 @@ def check(case: blocks.Case, y: Tensor, dense: Tensor, mask: Tensor) -> None:
 
 def table(rows: list[Measurement], crossings: list[BreakEven]) -> Table:
     text = "; ".join(
-        f"{c.pattern}: " + (f"break-even at {c.ratio:.0%}" if c.ratio is not None else f"{c.outcome} faster than cuDNN")
+        f"{c.pattern}: " + (f"break-even at {c.ratio:.0%}" if c.ratio is not None else f"{c.outcome} faster than dense")
         for c in crossings
     )
     result = Table(title=f"{rows[0].block}\n{text}")
-    for column in ("pattern", "active", "sparse us", "floor us", "of floor", "cuDNN us", "compiled us"):
-        result.add_column(column, justify="right")
-    for column in ("over cuDNN (95 %)", "over compiled (95 %)"):
+    times = ("sparse", "all active", "convolutions", "fused", "compiled", "eager", "floor")
+    for column in ("pattern", "active", *(f"{name} us" for name in times), "over the fastest rival (95 %)"):
         result.add_column(column, justify="right")
     for row in rows:
+        shown = (row.sparse_us, row.all_active_us, row.convolutions_us, row.fused_us, row.compiled_us, row.eager_us)
         result.add_row(
             row.pattern,
             f"{row.ratio:.1%}",
-            f"{row.sparse_us:.1f}",
-            f"{row.floor_us:.1f}",
-            f"{row.floor_us / row.sparse_us:.0%}",
-            f"{row.cudnn_us:.1f}",
-            "-" if row.compiled_us is None else f"{row.compiled_us:.1f}",
-            interval(row.over_cudnn),
-            interval(row.over_compiled),
+            *("-" if us is None else f"{us:.1f}" for us in (*shown, row.floor_us)),
+            f"{row.rival} {interval(row.over_rival)}",
         )
     return result
 
 
-def interval(value: Interval | None) -> str:
-    return "-" if value is None else f"{value.value:.2f} ({value.low:.2f} to {value.high:.2f})"
+def wide_console() -> Console:
+    """A console whose tables keep their columns in a log file, too."""
+    return Console() if sys.stdout.isatty() else Console(width=150)
+
+
+def interval(value: Interval) -> str:
+    return f"{value.value:.2f} ({value.low:.2f} to {value.high:.2f})"
 
 
 def prepare_gpu() -> None:
@@ -239,7 +274,7 @@ def main(
     prepare_gpu()
     kind = DTYPES[dtype]
     ceilings = measure_ceilings(kind)
-    console = Console(stderr=output is None and not sys.stdout.isatty())
+    console = wide_console()
     console.print(f"copy {ceilings.bandwidth / 1e12:.2f} TB/s, product {ceilings.flops / 1e12:.0f} TFLOP/s, {dtype}")
     budget = Budget(warmup=3, min_rounds=20, max_rounds=500, seconds=measure_seconds)
     shares, kinds = sorted(float(r) for r in ratios.split(",")), patterns.split(",")
@@ -248,7 +283,7 @@ def main(
         case = blocks.make(name, batch, channels, size, kind, layout)
         rows = list(measure(case, kinds, shares, compile_mode, budget, ceilings))
         done += rows
-        crossings = [break_even(k, shares, [r.over_cudnn for r in rows if r.pattern == k]) for k in kinds]
+        crossings = [break_even(k, shares, [r.over_rival for r in rows if r.pattern == k]) for k in kinds]
         console.print(table(rows, crossings))
         if output is not None:  # after every block: an interrupted run keeps what it has
             record = {

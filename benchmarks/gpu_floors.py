@@ -11,8 +11,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from gpu_block_cases import Case, dilate
+from gpu_block_cases import Case
 from torch import Tensor
+
+from dyn2trt.gates import halo
 
 
 @dataclass(frozen=True)
@@ -50,8 +52,8 @@ def measure_ceilings(dtype: torch.dtype, repeats: int = 20) -> Ceilings:
 def sparse_passes(case: Case, mask: Tensor) -> list[Pass]:
     """The passes of the core library for a mask bool [n, 1, ho, wo]: compaction and copy, then the convolutions."""
     element = case.dtype.itemsize
-    halo = dilate(mask)
-    active, wide = int(mask.sum()), int(halo.sum())
+    near = halo(mask, case.output_grid)
+    active, wide = int(mask.sum()), int(near.sum())
     outputs = mask.numel()
     c, width, c_out = case.channels, case.width, case.c_out
     indices = 4 * (mask.numel() + 2 * outputs + active + wide)  # logits, two slot maps, two site lists
@@ -64,13 +66,13 @@ def sparse_passes(case: Case, mask: Tensor) -> list[Pass]:
             Pass(element * (wide * width + last + c * width), active * width * c),
         ]
     if case.name == "gated_basic_block":
-        read = int(dilate(halo, case.stride, case.grid).sum())
+        read = int(halo(near, case.grid, stride=case.stride).sum())
         return [
             begin,
             Pass(element * (read * c + wide * c_out + 9 * c * c_out), 9 * wide * c * c_out),
             Pass(element * (wide * c_out + last + 9 * c_out * c_out), 9 * active * c_out * c_out),
         ]
-    wide = int(dilate(mask, case.stride, case.grid).sum())
+    wide = int(halo(mask, case.grid, stride=case.stride).sum())
     return [
         begin,
         Pass(element * (wide * (c + width) + c * width), wide * c * width),

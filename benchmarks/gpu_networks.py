@@ -1,10 +1,11 @@
-"""How fast is a whole gated network in torch on this GPU, against itself ungated by cuDNN and torch.compile?
+"""How fast is a whole gated network in torch on this GPU, against itself ungated, and where does its time go?
 
     python benchmarks/gpu_networks.py hourglass --set stacks=4 --set features=96 --batches 1,32 -o pose.json
 
 Needs torch with CUDA and the built core library. Masks are forced to each active ratio while the gates still run; all
-contenders are CUDA graphs in channels-last, in one interleaved run. `dyn2trt bench --backend tensorrt` asks the same
-of engines.
+contenders are CUDA graphs in channels-last, in one interleaved run. The rivals are the dense network's convolution
+kernels alone, nothing else counted, and torch.compile; eager torch is there for information (gpu_rivals.py says why).
+A table says what kinds of kernels the time goes to. `dyn2trt bench --backend tensorrt` asks the same of engines.
 """
 
 from __future__ import annotations
@@ -19,15 +20,18 @@ from typing import Annotated, Any
 import numpy as np
 import torch
 import typer
-from gpu_blocks import Repeated, compile_afresh, interval, prepare_gpu
+from gpu_blocks import Repeated, compile_afresh, interval, prepare_gpu, wide_console
+from gpu_profile import Kernel, by_kind, convolutions_us, profile
+from gpu_rivals import fastest
+from rich.table import Table
 from script import run_script
 from torch import Tensor, nn
 
-from dyn2trt.bench.break_even import break_even
 from dyn2trt.bench.environment import examine_environment
-from dyn2trt.bench.interleave import Budget, interleave
-from dyn2trt.bench.latency import speedup
-from dyn2trt.bench.masks import PATTERNS
+from dyn2trt.bench.sweep.masks import PATTERNS
+from dyn2trt.bench.timing.break_even import break_even
+from dyn2trt.bench.timing.interleave import Budget, interleave
+from dyn2trt.bench.timing.latency import speedup
 from dyn2trt.blocks import set_execution
 from dyn2trt.blocks.fold import fold_batchnorm
 from dyn2trt.blocks.precision import to_precision
@@ -99,6 +103,7 @@ def main(
     shape = NETWORKS[name].input_shape
     grids = [block.grid for block in count_macs(network, shape).blocks]
     dense, sparse, masked = (prepare(network, shape, precision, e, "cuda") for e in ("dense", "sparse", "masked"))
+    console = wide_console()
     budget, shares = Budget(3, 20, 500, measure_seconds), sorted(float(r) for r in ratios.split(","))
     rows: list[dict[str, Any]] = []
     record = {
@@ -111,7 +116,9 @@ def main(
     }
     for batch in map(int, batches.split(",")):
         x = torch.randn(batch, *shape[1:], device="cuda").contiguous(memory_format=torch.channels_last)
-        contenders = {"cudnn": Repeated(lambda _, x=x: call(dense, x), 1)}
+        contenders = {"eager": Repeated(lambda _, x=x: call(dense, x), 1)}
+        dense_kernels = profile(contenders["eager"].graph.replay)
+        convolutions = convolutions_us(dense_kernels) / contenders["eager"].repeats * 1e-3
         if compiled:
             fast = compile_afresh(dense, "max-autotune-no-cudagraphs")
             contenders["compiled"] = Repeated(lambda _, x=x, fast=fast: call(fast, x), 1)
@@ -122,16 +129,40 @@ def main(
                 check(call(sparse, x, decisions), call(masked, x, decisions), precision)
                 gated = Repeated(lambda _, x=x, decisions=decisions: call(sparse, x, decisions), 1)
                 times = interleave({**contenders, "sparse": gated}, budget)
-                over = {rival: speedup(times[rival], times["sparse"]) for rival in contenders}
-                gains.append(over["cudnn"])
-                row = {"batch": batch, "pattern": pattern, "ratio": ratio}
-                row |= {f"{rival}_ms": float(np.median(seconds) * 1e3) for rival, seconds in times.items()}
-                rows.append(row | {f"over_{rival}": asdict(value) for rival, value in over.items()})
-                shown = ", ".join(f"over {rival} {interval(value)}" for rival, value in over.items())
-                print(f"batch {batch}, {pattern} {ratio:.1%}: {row['sparse_ms']:.3f} ms, {shown}", flush=True)
+                median = {name: float(np.median(seconds) * 1e3) for name, seconds in times.items()}
+                rival = fastest({"convolutions": convolutions, "compiled": median.get("compiled")})
+                of_rival = times[rival] if rival in times else [convolutions * 1e-3] * len(times["sparse"])
+                gains.append(speedup(of_rival, times["sparse"]))
+                kernels = {
+                    "dense": _a_call(dense_kernels, contenders["eager"].repeats),
+                    "sparse": _a_call(profile(gated.graph.replay), gated.repeats),
+                }
+                rows.append(
+                    {"batch": batch, "pattern": pattern, "ratio": ratio, "convolutions_ms": convolutions}
+                    | {f"{name}_ms": ms for name, ms in median.items()}
+                    | {"rival": rival, "over_rival": asdict(gains[-1]), "kernels_us": kernels}
+                )
+                title = f"batch {batch}, {pattern} {ratio:.1%}: {median['sparse']:.3f} ms sparse"
+                console.print(where_it_goes(f"{title}, over {rival} {interval(gains[-1])}", kernels))
                 if output is not None:  # after every row: an interrupted run keeps what it has
                     write_text(output, json.dumps(record | {"measurements": rows}, indent=1) + "\n")
-            print(f"batch {batch}, {pattern}: break-even {break_even(pattern, shares, gains)}", flush=True)
+            console.print(f"batch {batch}, {pattern}: break-even {break_even(pattern, shares, gains)}")
+
+
+def _a_call(kernels: list[Kernel], repeats: int) -> dict[str, float]:
+    """Microseconds of each kind of kernel in one call, of the profile of a graph that repeats it."""
+    return {kind: us / repeats for kind, us in by_kind(kernels).items()}
+
+
+def where_it_goes(title: str, kernels: dict[str, dict[str, float]]) -> Table:
+    """Microseconds of each kind of kernel: a row a kind, a column an execution."""
+    table = Table(title=title)
+    for column in ("kernels", *(f"{execution} us" for execution in kernels)):
+        table.add_column(column, justify="left" if column == "kernels" else "right")
+    for kind in dict.fromkeys(kind for sums in kernels.values() for kind in sums):
+        table.add_row(kind, *(f"{sums.get(kind, 0):.0f}" for sums in kernels.values()))
+    table.add_row("all", *(f"{sum(sums.values()):.0f}" for sums in kernels.values()))
+    return table
 
 
 if __name__ == "__main__":

@@ -25,10 +25,11 @@ from gpu_blocks import DTYPES, Repeated, check, input_sets, prepare_gpu, wanted_
 from script import run_script
 
 from dyn2trt.bench.environment import examine_environment
-from dyn2trt.bench.interleave import Budget, interleave
-from dyn2trt.bench.latency import Interval, speedup
-from dyn2trt.bench.masks import PATTERNS, to_logits
+from dyn2trt.bench.sweep.masks import PATTERNS, to_logits
+from dyn2trt.bench.timing.interleave import Budget, interleave
+from dyn2trt.bench.timing.latency import Interval, speedup
 from dyn2trt.files import write_text
+from dyn2trt.gates import halo
 from dyn2trt.ops.core_library import load_core_library, tile
 from dyn2trt.ops.core_tensors import CoreOps
 
@@ -105,7 +106,7 @@ def measure(case: blocks.Case, dtype: str, pattern: str, ratios: list[float], bu
                 layout=case.layout,
                 ratio=ratio,
                 active=int(mask.sum()),
-                halo=int(blocks.dilate(mask, case.stride, case.grid).sum()),
+                halo=int(halo(mask, case.grid, stride=case.stride).sum()),
                 convolution=convolution,
                 tile=name,
                 us=float(np.median(times[key]) * 1e6),

@@ -25,14 +25,14 @@ from rich.console import Console
 from rich.table import Table
 
 from dyn2trt.bench.environment import examine_environment
-from dyn2trt.bench.interleave import Budget, interleave
-from dyn2trt.bench.latency import summarise
-from dyn2trt.bench.onnxruntime_session import OnnxRuntimeSession
 from dyn2trt.bench.summary import milliseconds
+from dyn2trt.bench.timing.interleave import Budget, interleave
+from dyn2trt.bench.timing.latency import summarise
 from dyn2trt.export.dynamic_kernels.forms import Tensors, choose_form, write_form
 from dyn2trt.export.dynamic_kernels.geometry import Geometry
 from dyn2trt.export.dynamic_kernels.writer import Writer
 from dyn2trt.files import write_text
+from dyn2trt.runtimes.onnxruntime_session import OnnxRuntimeSession
 
 OPSET = 20
 KERNELS = 6

@@ -21,9 +21,9 @@ from rich.table import Table
 from torch.nn import functional as F
 
 from dyn2trt.bench.environment import examine_environment
-from dyn2trt.bench.interleave import Budget, Contender, interleave
-from dyn2trt.bench.latency import Interval, speedup, summarise
 from dyn2trt.bench.summary import interval_cell, milliseconds
+from dyn2trt.bench.timing.interleave import Budget, Contender, interleave
+from dyn2trt.bench.timing.latency import Interval, speedup, summarise
 from dyn2trt.blocks.dynamic import DynamicConv2d, KernelExecution, set_kernel_execution
 from dyn2trt.files import write_text
 from dyn2trt.networks.dy_cifar_resnet import dy_cifar_resnet

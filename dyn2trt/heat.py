@@ -29,7 +29,7 @@ def heat_map(
     """Sum the masks of one image, each enlarged to ``size`` (H, W) without interpolation.
 
     Args:
-        masks: bool [K, 1, Ho, Wo] a block.
+        masks: bool [K, 1, Ho, Wo] per block.
         weights: of each block; None counts blocks. For work in place of blocks, give the multiply-accumulates that
             a block spends on a pixel of the image when it is active there.
     """

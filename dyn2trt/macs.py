@@ -22,7 +22,7 @@ from dyn2trt.gates import Decision, GatePart, halo
 class BlockMacs:
     """One execution of a gated block, for one image.
 
-    Work at the halo of the active set (a block's first convolution, design section 2) is counted apart from work at
+    Work at the halo of the active set (a block's first convolution) is counted apart from work at
     the active set, because the halo is larger. Biases, activations and sums are not counted.
 
     Attributes:
@@ -51,12 +51,21 @@ class BlockMacs:
         (ho, wo), (h, w) = self.grid, self.halo_grid
         return ho * wo * self.macs_per_active_site + h * w * self.macs_per_halo_site
 
-    def active(self, mask: Tensor) -> Tensor:
-        """Executed multiply-accumulates, int64 [N], of the images that ``mask`` [N, 1, Ho, Wo] decides on."""
+    def executed(self, mask: Tensor) -> Tensor:
+        """Executed multiply-accumulates, float64 [N], of the images that ``mask`` [N, 1, Ho, Wo] decides on.
+
+        As in the DynConv authors' code, the halo is a number without a gradient: the gates learn from the work at the
+        active sites.
+        """
         if tuple(mask.shape[2:]) != self.grid:
             raise ValueError(f"{self.name} was counted on a grid of {self.grid}, but the mask has {list(mask.shape)}")
-        reads = halo(mask, self.halo_grid, stride=self.halo_stride)
-        return _sites(mask != 0) * self.macs_per_active_site + _sites(reads) * self.macs_per_halo_site
+        reads = halo(mask.detach() >= 0.5, self.halo_grid, stride=self.halo_stride)
+        # Weighted before they are summed, so that the gradient is a tensor of its own and not an expanded number.
+        return _sum(mask.double() * self.macs_per_active_site) + _sum(reads.double() * self.macs_per_halo_site)
+
+    def active(self, mask: Tensor) -> Tensor:
+        """`executed`, as whole numbers: int64 [N]."""
+        return self.executed(mask.detach()).round().long()
 
 
 @dataclass(frozen=True)
@@ -225,5 +234,5 @@ def _record_dynamic(name: str, kernels: list[KernelMacs]) -> Any:
     return record
 
 
-def _sites(mask: Tensor) -> Tensor:
-    return mask.flatten(1).sum(dim=1)
+def _sum(macs: Tensor) -> Tensor:
+    return macs.sum(dim=(1, 2, 3))

@@ -1,1 +1,1 @@
-"""Latency, memory and break-even of a gated network against its own dense twin, in one interleaved run."""
+"""Latency, memory and break-even of a gated network against its dense counterpart, in one interleaved run."""

@@ -8,21 +8,21 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
-from dyn2trt.bench.backends import DENSE, FORCED, OWN, STATIC, Backend
-from dyn2trt.bench.break_even import break_even, verdict
-from dyn2trt.bench.contenders import batches_of, forced, natural, point_name
-from dyn2trt.bench.gate_masks import mask_sets, patterns_of
-from dyn2trt.bench.generation import generation_cost
-from dyn2trt.bench.interleave import Contender, interleave
-from dyn2trt.bench.latency import speedup, summarise
 from dyn2trt.bench.options import BenchOptions
 from dyn2trt.bench.record import Batch, NotRun, SweepPoint
+from dyn2trt.bench.sessions import DENSE, FORCED, OWN, STATIC, Sessions
+from dyn2trt.bench.sweep.contenders import batches_of, forced, natural, point_name
+from dyn2trt.bench.sweep.gate_masks import mask_sets, patterns_of
+from dyn2trt.bench.timing.break_even import break_even, verdict
+from dyn2trt.bench.timing.generation import generation_cost
+from dyn2trt.bench.timing.interleave import Contender, interleave
+from dyn2trt.bench.timing.latency import speedup, summarise
 from dyn2trt.export.metadata import ExportMetadata
 
 
 def measure_batch(
     size: int,
-    backend: Backend,
+    sessions: Sessions,
     images: npt.NDArray[np.float32],
     twins: Sequence[str],
     metadata: ExportMetadata,
@@ -31,27 +31,27 @@ def measure_batch(
     not_run: list[NotRun],
     progress: Callable[[str], None],
 ) -> Batch:
-    """Measure one batch size in one interleaved run: the network, its twins, and the sweep where it has gates.
+    """Measure one batch size in one interleaved run: the network, its counterparts, and the sweep where it has gates.
 
     Args:
         images: [K, 3, H, W].
-        twins: roles of `dyn2trt.bench.backends` to run beside the network itself.
+        twins: roles of `dyn2trt.bench.sessions` to run next to the network itself.
         grids: (Ho, Wo) of each gated block.
         not_run: is told what was left out.
         progress: called with a line on each step.
     """
     batches = batches_of(images, size)
-    contenders: dict[str, Contender] = {role: natural(backend.session(role, size), batches) for role in (*twins, OWN)}
+    contenders: dict[str, Contender] = {role: natural(sessions.get(role, size), batches) for role in (*twins, OWN)}
     points: list[tuple[str, float]] = []
     if metadata.blocks:
         patterns = patterns_of(metadata.blocks, options.patterns)
-        points = [(pattern, ratio) for pattern in patterns for ratio in sorted(set(options.ratios))]
-    if points and (why := backend.why_not(FORCED)):
+        points = [(pattern, ratio) for pattern in patterns for ratio in sorted(set(options.active_ratios))]
+    if points and (why := sessions.why_not(FORCED)):
         not_run.append(NotRun(f"sweep of active ratios, batch {size}", why))
         points = []
     for pattern, ratio in points:
         masks = mask_sets(pattern, ratio, metadata.blocks, grids, size, options.masks_per_ratio, options.seed)
-        contenders[point_name(pattern, ratio)] = forced(backend.session(FORCED, size), batches, masks)
+        contenders[point_name(pattern, ratio)] = forced(sessions.get(FORCED, size), batches, masks)
     progress(f"batch {size}: warming up {len(contenders)} contenders")
     times = interleave(
         contenders,
@@ -69,7 +69,7 @@ def measure_batch(
 def _against_dense(
     batch: Batch, times: Mapping[str, npt.NDArray[np.float64]], points: Sequence[tuple[str, float]]
 ) -> Batch:
-    """Add what a gated network gains over its dense twin, at its own activity and over the sweep."""
+    """Add what a gated network gains over its dense counterpart, at its own activity and over the sweep."""
     sweep = tuple(
         SweepPoint(
             pattern,

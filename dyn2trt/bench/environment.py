@@ -11,6 +11,7 @@ from pathlib import Path
 
 from dyn2trt.bench.record import Environment
 from dyn2trt.engine.device import this_machine
+from dyn2trt.runtimes.onnxruntime_session import usable_cores
 
 PACKAGES = {
     "numpy": ("numpy",),
@@ -21,11 +22,6 @@ PACKAGES = {
     "pycuda": ("pycuda",),
 }
 """Module → distributions that provide it."""
-
-
-def usable_cores() -> int:
-    """Cores this process may use (its CPU affinity where the system has one)."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def examine_environment() -> Environment:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -12,23 +12,22 @@ import numpy.typing as npt
 import onnx
 
 from dyn2trt import __version__
-from dyn2trt.bench.activity import summarise_activity
-from dyn2trt.bench.backends import DENSE, FORCED, OWN, STATIC, Backend, OnnxRuntimeBackend, TensorRtBackend
+from dyn2trt.activity.summary import summarise_activity
 from dyn2trt.bench.batch import measure_batch
-from dyn2trt.bench.contenders import batches_of
-from dyn2trt.bench.environment import examine_environment, usable_cores
-from dyn2trt.bench.interleave import Budget
-from dyn2trt.bench.onnxruntime_session import OnnxRuntimeSession
+from dyn2trt.bench.environment import examine_environment
 from dyn2trt.bench.options import BenchOptions
 from dyn2trt.bench.per_block import time_blocks
 from dyn2trt.bench.record import BlockTiming, Memory, Model, NotRun, Record, Settings
+from dyn2trt.bench.sessions import DENSE, FORCED, OWN, STATIC, graphs_of, sessions_for
+from dyn2trt.bench.sweep.contenders import batches_of
+from dyn2trt.bench.timing.interleave import Budget
 from dyn2trt.engine.passport import read_passport
 from dyn2trt.errors import Dyn2trtError, MissingDependency
 from dyn2trt.export.dynamic import dynamic_parts
 from dyn2trt.export.metadata import INPUT, MASK_PREFIX, ExportMetadata, load_model, read_metadata
-from dyn2trt.export.surgery import dense_twin, static_twin, with_decision_outputs, without_decision_outputs
-from dyn2trt.export.surgery.overruled import with_overruled_gates
+from dyn2trt.export.surgery import with_decision_outputs
 from dyn2trt.files import sha256
+from dyn2trt.runtimes.onnxruntime_session import OnnxRuntimeSession, usable_cores
 
 
 @dataclass(frozen=True)
@@ -37,33 +36,9 @@ class Measurement:
 
     record: Record
     masks: tuple[npt.NDArray[np.bool_], ...]
-    """The model's own decisions on the images, bool [K, 1, Ho, Wo] a gated block; empty without ONNX Runtime."""
+    """The model's own decisions on the images, bool [K, 1, Ho, Wo] per gated block; empty without ONNX Runtime."""
     coefficients: tuple[npt.NDArray[np.float32], ...] = ()
-    """What it predicts for its dynamic kernels, float32 [K, size] a predictor; empty without ONNX Runtime."""
-
-
-def graphs_of(model: onnx.ModelProto) -> dict[str, onnx.ModelProto]:
-    """The graphs that a benchmark runs, by role: the model and the twins that what is dynamic in it calls for.
-
-    Decisions that the file gives as outputs are left out, so that no time holds what writing them costs.
-
-    Raises:
-        Dyn2trtError: the model was not exported by dyn2trt, or nothing in it is dynamic.
-    """
-    metadata = read_metadata(model)
-    if metadata.decisions:
-        model = without_decision_outputs(model)
-    graphs = {OWN: model}
-    if metadata.blocks:
-        graphs |= {DENSE: dense_twin(model), FORCED: with_overruled_gates(model)}
-    if metadata.kernels:
-        graphs[STATIC] = static_twin(model)
-    if len(graphs) == 1:
-        raise Dyn2trtError(
-            f"the model has no gated blocks (exported with --ops {metadata.ops}) and no dynamic kernels, so there is "
-            "no twin to compare it with; export a gated network with --ops composite"
-        )
-    return graphs
+    """What it predicts for its dynamic kernels, float32 [K, size] per predictor; empty without ONNX Runtime."""
 
 
 def measure(
@@ -90,30 +65,26 @@ def measure(
     threads = options.threads or usable_cores()
     not_run: list[NotRun] = []
     masks, coefficients = _decisions(model, metadata, images, threads, not_run)
-    backend: Backend = (
-        OnnxRuntimeBackend(graphs, threads)
-        if options.backend == "onnxruntime"
-        else TensorRtBackend(dict(options.plans), options.cuda_graphs, options.transfers)
-    )
-    with backend:
+    with sessions_for(options, graphs, threads) as sessions:
         for role in graphs:
-            if role != FORCED and (why := backend.why_not(role)):
+            if role != FORCED and (why := sessions.why_not(role)):
                 raise Dyn2trtError(f"no comparison without every network: {why}")
         if options.backend == "tensorrt":
-            not_run.extend(timed_decisions(metadata, dict(options.plans)[OWN]))
+            not_run.extend(timed_decisions(metadata, options.plans[OWN]))
         sizes, not_served = served_batches(metadata, options)
         not_run.extend(not_served)
         grids = [(int(mask.shape[2]), int(mask.shape[3])) for mask in masks] or [b.grid for b in metadata.blocks]
         twins = [role for role in (DENSE, STATIC) if role in graphs]
         batches = tuple(
-            measure_batch(size, backend, images, twins, metadata, grids, options, not_run, progress) for size in sizes
+            measure_batch(size, sessions, images, twins, metadata, grids, options, not_run, progress) for size in sizes
         )
         memory: list[Memory] = []
         if options.memory:
             progress("memory")
-            memory = [backend.memory(role, batches_of(images, sizes[0])[0]) for role in (*twins, OWN)]
+            x = batches_of(images, sizes[0])[0]
+            memory = [Memory(role, **asdict(sessions.get(role, sizes[0]).memory({INPUT: x}))) for role in (*twins, OWN)]
         blocks = _blocks(model, images[:1], masks, metadata, threads, options, not_run, progress)
-        mode = backend.mode
+        mode = sessions.mode
     record = Record(
         version=__version__,
         date=datetime.now(UTC).isoformat(timespec="seconds"),

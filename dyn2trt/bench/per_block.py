@@ -1,8 +1,8 @@
 """Each gated block alone: cut out of the network, timed sparse and dense on the activations that really reach it.
 
-A block is cut from its input to its output, gate and identity path included; its dense twin lacks the gate, as in the
-dense network. Both run as models of their own, so times of blocks do not add up to the network's: fusions across a
-block's border and warm caches are lost.
+A block is cut from its input to its output, gate and identity path included; its dense counterpart has no gate. Both
+run as models of their own, so times of blocks do not add up to the network's: fusions across a block's border and warm
+caches are lost.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ import numpy.typing as npt
 import onnx
 import onnx_ir as ir
 
-from dyn2trt.bench.interleave import Budget, interleave
-from dyn2trt.bench.latency import speedup, summarise
-from dyn2trt.bench.onnxruntime_session import OnnxRuntimeSession
 from dyn2trt.bench.record import BlockTiming, NotRun
+from dyn2trt.bench.timing.interleave import Budget, interleave
+from dyn2trt.bench.timing.latency import speedup, summarise
 from dyn2trt.contract import SCHEMAS
 from dyn2trt.export.metadata import INPUT, Block
 from dyn2trt.export.surgery import dense_twin
 from dyn2trt.export.surgery.graph import close_model, gates, open_model
+from dyn2trt.runtimes.onnxruntime_session import OnnxRuntimeSession
 
 
 @dataclass(frozen=True)

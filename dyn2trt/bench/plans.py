@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 import onnx
 
-from dyn2trt.bench.backends import FORCED
-from dyn2trt.bench.measure import graphs_of, served_batches
+from dyn2trt.bench.measure import served_batches
 from dyn2trt.bench.options import BenchOptions
+from dyn2trt.bench.sessions import FORCED, graphs_of
 from dyn2trt.errors import Dyn2trtError
 from dyn2trt.export.metadata import load_model, read_metadata
 from dyn2trt.export.model_file import save_model
@@ -58,7 +58,7 @@ def with_plans(
 ) -> BenchOptions:
     """Return the options with a plan for every role, those that ``given`` lacks built as ``folder/<role>.plan``.
 
-    They are all built in one way, for a plan that was built in another is no fair rival.
+    All are built in the same way: otherwise the comparison is not fair.
 
     Args:
         path: of the exported model.
@@ -70,8 +70,8 @@ def with_plans(
     Raises:
         Dyn2trtError: a build failed; MissingDependency when TensorRT, pycuda or a GPU is missing.
     """
-    from dyn2trt.bench.tensorrt_session import import_pycuda
     from dyn2trt.engine import BuildOptions, build_engine
+    from dyn2trt.runtimes.tensorrt_session import import_pycuda
 
     build = build or BuildOptions()
     import_pycuda()
@@ -80,7 +80,7 @@ def with_plans(
     batches = served_batches(metadata, options)[0]
     plans = {role: plan for role, plan in given.items() if plan is not None}
     for role, graph in graphs_of(model).items():
-        if role in plans or (role == FORCED and not options.ratios):
+        if role in plans or (role == FORCED and not options.active_ratios):
             continue
         progress(f"building the {role} plan")
         folder.mkdir(parents=True, exist_ok=True)
@@ -91,4 +91,4 @@ def with_plans(
             low, best, high = (input_shapes(graph, n, (h, w)) for n, _, h, w in profile)
             build = replace(build, min_shapes=low, opt_shapes=best, max_shapes=high)
         build_engine(onnx_path, plans[role], build)
-    return replace(options, plans=tuple(plans.items()))
+    return options.model_copy(update={"plans": plans})

@@ -5,15 +5,15 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Annotated
 
-from pydantic import AliasChoices, Field, TypeAdapter, ValidationError
+from pydantic import AliasChoices, Field, TypeAdapter
 
-from dyn2trt.bench.break_even import BreakEven, Verdict
-from dyn2trt.bench.generation import GenerationCost
-from dyn2trt.bench.latency import Interval, Latency
-from dyn2trt.errors import Dyn2trtError
+from dyn2trt.activity.summary import Activity
+from dyn2trt.bench.timing.break_even import BreakEven, Verdict
+from dyn2trt.bench.timing.generation import GenerationCost
+from dyn2trt.bench.timing.latency import Interval, Latency
+from dyn2trt.documents import read_document
 
 FORMAT = 1
 
@@ -85,33 +85,6 @@ class Settings:
 
 
 @dataclass(frozen=True)
-class BlockActivity:
-    """One gated block on the user's images."""
-
-    name: str
-    op: str
-    grid: tuple[int, int]
-    macs_total: int
-    site_fraction: float
-    """Share of active output sites, averaged over the images."""
-    mac_fraction: float
-    """Multiply-accumulates that the gate asks for, halo included, over those of the ungated block."""
-
-
-@dataclass(frozen=True)
-class Activity:
-    """The model's own activity on the user's images."""
-
-    images: int
-    ratio: float
-    """Share of active sites, blocks weighted by their multiply-accumulates: the model's place on the sweep's axis."""
-    mac_fraction: float
-    """Multiply-accumulates that the gates ask for, halo included, over those when every site is active. A runtime may
-    do more: a body that finds dense cheaper computes every site."""
-    blocks: tuple[BlockActivity, ...]
-
-
-@dataclass(frozen=True)
 class SweepPoint:
     """The gated network with its gates forced to an active ratio; the gates themselves still run."""
 
@@ -123,7 +96,7 @@ class SweepPoint:
 
 @dataclass(frozen=True)
 class Batch:
-    """One batch size: the network itself beside its twins. All latencies come from one interleaved run."""
+    """One batch size: the network itself next to its counterparts. All latencies come from one interleaved run."""
 
     batch: int
     own: Annotated[Latency, Field(validation_alias=AliasChoices("own", "sparse"))]
@@ -209,16 +182,4 @@ def read_record(path: str | os.PathLike[str]) -> Record:
     Raises:
         Dyn2trtError: absent, unreadable, of another format or damaged.
     """
-    try:
-        document = json.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise Dyn2trtError(f"cannot read {path}: {error}; write it with dyn2trt bench") from error
-    found = document.get("format") if isinstance(document, dict) else None
-    if found != FORMAT:
-        raise Dyn2trtError(f"{path} has format {found}, expected {FORMAT}; write it again with dyn2trt bench")
-    try:
-        return _ADAPTER.validate_python(document)
-    except ValidationError as error:
-        first = error.errors()[0]
-        field = ".".join(map(str, first["loc"]))
-        raise Dyn2trtError(f"{path} is damaged ({field}: {first['msg']}); write it again with dyn2trt bench") from error
+    return read_document(path, _ADAPTER, form=FORMAT, verb="bench")

@@ -10,9 +10,9 @@ from rich.console import Console
 from rich.measure import Measurement
 from rich.table import Table
 
-from dyn2trt.bench.break_even import BreakEven
-from dyn2trt.bench.latency import Interval, Latency
 from dyn2trt.bench.record import Batch, Record
+from dyn2trt.bench.timing.break_even import BreakEven
+from dyn2trt.bench.timing.latency import Interval, Latency
 
 TIMES = ("median", "p90", "p99", "spread", "images/s")
 ESSENTIALS = (TIMES, ("median", "p90", "images/s"), ("median",))
@@ -93,7 +93,7 @@ def network_names(batch: Batch) -> dict[str, str]:
 
 
 def latency_rows(record: Record, batch: Batch) -> list[tuple[str, str, Latency, Interval | None]]:
-    """Network, what of it is active, latency and speed-up over dense: the twins, the network itself, the sweep."""
+    """Network, what of it is active, latency, speed-up over dense: the counterparts, the network itself, the sweep."""
     rows: list[tuple[str, str, Latency, Interval | None]] = []
     names = network_names(batch)
     if batch.dense is not None:

@@ -8,59 +8,82 @@ from typing import Any, ClassVar, Literal, get_args
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
+import dyn2trt.ops  # noqa: F401  registers the torch ops
 from dyn2trt.blocks.branch import branch_weights
+from dyn2trt.blocks.owned_gate import OwnedGate, owned_gate
+from dyn2trt.contract import BlockKind, composite, composite_name
+from dyn2trt.contract.gates import LOGITS
 from dyn2trt.errors import Dyn2trtError
 from dyn2trt.gates.mask_unit import MaskUnit
-from dyn2trt.ops import SCHEMAS  # importing the package registers the torch ops
+from dyn2trt.ops.reference import activate
 
 Execution = Literal["masked", "sparse", "dense"]
-
-_ACTIVATIONS = {"none": lambda x: x, "relu": F.relu, "relu6": F.relu6, "hard_swish": F.hardswish}
 
 
 @dataclass(frozen=True)
 class Stage:
-    """One convolution of a gated block.
+    """One convolution of a gated block, as its declaration has it.
 
     Attributes:
         name: prefix of its weight and bias among the inputs of the block's op, such as ``expand``.
         convolution: its module.
         batchnorm: the BatchNorm behind it, ``nn.Identity`` once folded.
         on_halo: whether it runs at the halo of the active set; otherwise at the active set itself.
+        activated: whether the block's activation follows.
     """
 
     name: str
     convolution: nn.Conv2d
     batchnorm: nn.Module
     on_halo: bool
+    activated: bool
 
 
 class GatedBlock(nn.Module):
     """A residual block whose branch is evaluated where its mask unit says so: activation(identity + mask · branch).
 
     Attributes:
-        op: name of the block's composite op (`dyn2trt.contract`).
+        kind: the block's declaration (`dyn2trt.contract`), by which its ops are made.
+        batchnorm_pairs: names of the branch's convolutions, in order, and of the BatchNorms behind them.
         masker: the mask unit, or None for a block of the same kind without a gate, which always runs dense.
         execution: ``masked`` computes every position and multiplies by the mask (training and reference), ``sparse``
             calls the block's op, ``dense`` ignores the gate. See `set_execution`.
-        halo_stride: stride from the active set to its halo, on which the stages with ``on_halo`` run.
-        inner_activation: after every stage but the last.
-        outer_activation: after the sum.
+        stride: of the block.
+        activation: after the convolutions that the declaration says, and after the sum if it says so.
     """
 
-    op: ClassVar[str]
+    kind: ClassVar[BlockKind]
+    batchnorm_pairs: ClassVar[tuple[tuple[str, str], ...]] = ()
     masker: MaskUnit | None
     execution: Execution = "masked"
     stride: int = 1
-    halo_stride: int = 1
-    inner_activation: str = "relu"
-    outer_activation: str = "relu"
+    activation: str = "relu"
+    _packed_gate: tuple[str, list[str]] | None = None
+
+    @property
+    def op(self) -> str:
+        """Name of the block's composite that is given its logits."""
+        return composite_name(self.kind, LOGITS)
+
+    @property
+    def halo_stride(self) -> int:
+        """Stride from the active set to its halo, on which the stages with ``on_halo`` run."""
+        reader = self.kind.halo_reader
+        return self.stride if reader is not None and reader.strided else 1
+
+    def layers(self) -> list[tuple[nn.Conv2d, nn.Module]]:
+        """The convolutions of the branch, in order, and the BatchNorms behind them."""
+        return [(getattr(self, convolution), getattr(self, norm)) for convolution, norm in self.batchnorm_pairs]
 
     def stages(self) -> tuple[Stage, ...]:
-        """The convolutions of the branch, in order."""
-        raise NotImplementedError
+        """The convolutions of the branch, in order; the last ones of the declaration where a block leaves some out."""
+        layers = self.layers()
+        declared = list(enumerate(self.kind.convolutions))[-len(layers) :]
+        return tuple(
+            Stage(c.name, *layer, on_halo=self.kind.is_on_halo(index), activated=c.activated)
+            for (index, c), layer in zip(declared, layers, strict=True)
+        )
 
     def identity(self, x: Tensor) -> Tensor:
         """What the branch is added to: [N, Co, Ho, Wo]."""
@@ -68,15 +91,10 @@ class GatedBlock(nn.Module):
 
     def branch(self, x: Tensor) -> Tensor:
         """The branch at every position: [N, C, H, W] → [N, Co, Ho, Wo]."""
-        *inner, last = self.stages()
-        activation = _ACTIVATIONS[self.inner_activation]
-        for stage in inner:
-            x = activation(stage.batchnorm(stage.convolution(x)))
-        return last.batchnorm(last.convolution(x))
-
-    def sparse(self, x: Tensor, logits: Tensor) -> Tensor:
-        """The block through its op, evaluated at the positions whose logit ≥ 0."""
-        raise NotImplementedError
+        for stage in self.stages():
+            x = stage.batchnorm(stage.convolution(x))
+            x = activate(x, self.activation) if stage.activated else x
+        return x
 
     def forward(self, x: Tensor, decision: tuple[Tensor, Tensor] | None = None) -> Tensor:
         """Run the block by the execution chosen.
@@ -88,16 +106,42 @@ class GatedBlock(nn.Module):
         Returns:
             [N, Co, Ho, Wo].
         """
-        activation = _ACTIVATIONS[self.outer_activation]
+        outer = self.activation if self.kind.activated_sum else "none"
         if self.masker is None or self.execution == "dense":
-            return activation(self.identity(x) + self.branch(x))
-        logits, mask = self.masker(x) if decision is None else decision
+            return activate(self.identity(x) + self.branch(x), outer)
         if self.execution == "sparse":
             if self.training:
                 raise Dyn2trtError("sparse execution has no gradient: call network.eval(), or train with 'masked'")
-            return self.sparse(x, logits)
+            return self._sparse(x, decision)
+        _, mask = self.masker(x) if decision is None else decision
         branch = self.branch(x)
-        return activation(self.identity(x) + branch * mask.to(branch.dtype))
+        return activate(self.identity(x) + branch * mask.to(branch.dtype), outer)
+
+    def _sparse(self, x: Tensor, decision: tuple[Tensor, Tensor] | None) -> Tensor:
+        """The block through its op, which computes the gate too where it can and nobody else has to know."""
+        assert self.masker is not None
+        attributes: dict[str, Any] = {"activation": self.activation}
+        if self.kind.is_strided:
+            attributes["strides"] = [self.stride] * 2
+        identity = () if self.kind.identity_is_x else (self.identity(x),)
+        # A hook records what the unit decides, or overrules it; the op would not call it.
+        is_watched = bool(self.masker._forward_hooks or self.masker._forward_pre_hooks)
+        gate = self.op_gate() if decision is None and not is_watched else None
+        if gate is None:
+            logits, _ = self.masker(x) if decision is None else decision
+            return self._op("logits")(x, logits, *identity, *self.op_weights(), **attributes)
+        y, _ = self._op(gate.kind)(x, *identity, *self.op_weights(), *gate.weights, **attributes)
+        return y
+
+    def _op(self, gate: str) -> Callable[..., Any]:
+        return getattr(torch.ops.dyn2trt, composite(self.kind, gate).torch_name)
+
+    def op_gate(self) -> OwnedGate | None:
+        """The gate as the block's op computes it; None where the op has to be given the logits."""
+        if self._packed_gate is None:
+            return owned_gate(self.masker)
+        kind, names = self._packed_gate
+        return OwnedGate(kind, tuple(getattr(self.masker, name) for name in names))
 
     def op_weights(self) -> list[Tensor]:
         """Weight and bias of each stage, BatchNorm folded in, in the layout of the block's op (design, section 2)."""
@@ -110,7 +154,7 @@ class GatedBlock(nn.Module):
         return [weight.contiguous() for weight in weights]
 
     def pack_weights(self) -> None:
-        """Freeze `op_weights` into buffers, so that an exported graph holds them as plain constants.
+        """Freeze `op_weights` and `op_gate` into buffers, so that an exported graph holds them as plain constants.
 
         For a copy whose weights change no more; `dyn2trt.blocks.fold.fold_batchnorm` calls it.
         """
@@ -118,6 +162,12 @@ class GatedBlock(nn.Module):
         for name, weight in zip(names, self.op_weights(), strict=True):
             self.register_buffer(name, weight.detach().clone(), persistent=False)
         self._packed_names = names
+        if (gate := self.op_gate()) is not None and self.masker is not None:
+            # Buffers of the mask unit, whose tensors stay float32 whatever the network is cast to.
+            parameters = [tensor.name for tensor in composite(self.kind, gate.kind).inputs[-len(gate.weights) :]]
+            for name, weight in zip(parameters, gate.weights, strict=True):
+                self.masker.register_buffer(f"packed_{name}", weight.detach().clone().contiguous(), persistent=False)
+            self._packed_gate = (gate.kind, [f"packed_{name}" for name in parameters])
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> GatedBlock:
         """As of nn.Module; but packed weights stay contiguous, which `.to(memory_format=torch.channels_last)` ends.
@@ -128,10 +178,6 @@ class GatedBlock(nn.Module):
         for name in getattr(self, "_packed_names", ()):
             setattr(self, name, getattr(self, name).contiguous())
         return self
-
-    def call_op(self, *tensors: Tensor, **attributes: Any) -> Tensor:
-        """Call the block's torch op on ``tensors`` followed by `op_weights`."""
-        return getattr(torch.ops.dyn2trt, SCHEMAS[self.op].torch_name)(*tensors, *self.op_weights(), **attributes)
 
     def extra_repr(self) -> str:
         return f"execution={self.execution}, gated={self.masker is not None}"

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from dyn2trt.blocks.base import GatedBlock, Stage
+from dyn2trt.blocks.base import GatedBlock
 from dyn2trt.blocks.convolution import conv3x3, projection
+from dyn2trt.contract.blocks import BASIC_BLOCK
 from dyn2trt.gates.kinds import make_mask_unit
 
 
@@ -22,7 +23,8 @@ class BasicBlock(GatedBlock):
         mask_unit: ``squeeze``, ``pointwise`` or ``layer``; ``none`` or None for a block without a gate.
     """
 
-    op = "GatedBasicBlock"
+    kind = BASIC_BLOCK
+    batchnorm_pairs = (("conv1", "bn1"), ("conv2", "bn2"))
     expansion = 1
 
     def __init__(self, inplanes: int, planes: int, stride: int = 1, *, mask_unit: str | None = "squeeze") -> None:
@@ -35,14 +37,5 @@ class BasicBlock(GatedBlock):
         self.downsample = projection(inplanes, planes, stride)
         self.masker = make_mask_unit(mask_unit, inplanes, stride)
 
-    def stages(self) -> tuple[Stage, ...]:
-        return (
-            Stage("conv1", self.conv1, self.bn1, on_halo=True),
-            Stage("conv2", self.conv2, self.bn2, on_halo=False),
-        )
-
     def identity(self, x: Tensor) -> Tensor:
         return x if self.downsample is None else self.downsample(x)
-
-    def sparse(self, x: Tensor, logits: Tensor) -> Tensor:
-        return self.call_op(x, logits, self.identity(x), strides=[self.stride] * 2, activation=self.inner_activation)

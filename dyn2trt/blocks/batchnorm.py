@@ -49,22 +49,22 @@ def folded_weights(
 def is_plain_convolution(module: nn.Module | None) -> bool:
     """Whether calling ``module`` convolves with its parameters ``weight`` and ``bias`` and does nothing behind it."""
     if type(module) is DynamicConv2d:
-        return _is_untouched(module)
+        return is_untouched(module)
     return any(
         isinstance(module, kind)
         and type(module).forward is kind.forward
         and type(module)._conv_forward is kind._conv_forward
-        and _is_untouched(module)
+        and is_untouched(module)
         for kind in _PLAIN_CONVOLUTIONS
     )
 
 
 def is_plain_batchnorm(module: nn.Module | None) -> bool:
     """Whether calling ``module`` normalises by its parameters and statistics and does nothing else."""
-    return isinstance(module, _BatchNorm) and type(module).forward is _BatchNorm.forward and _is_untouched(module)
+    return isinstance(module, _BatchNorm) and type(module).forward is _BatchNorm.forward and is_untouched(module)
 
 
-def _is_untouched(module: nn.Module) -> bool:
+def is_untouched(module: nn.Module) -> bool:
     """Nothing was hung on this very module: a hook, or another forward."""
     hooks = (module._forward_hooks, module._forward_pre_hooks)
     return not any(hooks) and not {"forward", "_conv_forward", "_check_input_dim"} & vars(module).keys()

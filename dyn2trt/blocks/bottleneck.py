@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from dyn2trt.blocks.base import GatedBlock, Stage
+from dyn2trt.blocks.base import GatedBlock
 from dyn2trt.blocks.convolution import conv1x1, conv3x3, projection
+from dyn2trt.contract.blocks import BOTTLENECK
 from dyn2trt.gates.kinds import make_mask_unit
 
 
@@ -22,13 +23,14 @@ class Bottleneck(GatedBlock):
         mask_unit: ``squeeze``, ``pointwise`` or ``layer``; ``none`` or None for a block without a gate.
     """
 
-    op = "GatedBottleneck"
+    kind = BOTTLENECK
+    batchnorm_pairs = (("conv1", "bn1"), ("conv2", "bn2"), ("conv3", "bn3"))
     expansion = 4
 
     def __init__(self, inplanes: int, planes: int, stride: int = 1, *, mask_unit: str | None = "squeeze") -> None:
         super().__init__()
         outplanes = planes * self.expansion
-        self.stride = self.halo_stride = stride
+        self.stride = stride
         self.conv1 = conv1x1(inplanes, planes)
         self.bn1 = nn.BatchNorm2d(planes)
         self.conv2 = conv3x3(planes, planes, stride)
@@ -38,15 +40,5 @@ class Bottleneck(GatedBlock):
         self.downsample = projection(inplanes, outplanes, stride)
         self.masker = make_mask_unit(mask_unit, inplanes, stride)
 
-    def stages(self) -> tuple[Stage, ...]:
-        return (
-            Stage("conv1", self.conv1, self.bn1, on_halo=True),
-            Stage("conv2", self.conv2, self.bn2, on_halo=False),
-            Stage("conv3", self.conv3, self.bn3, on_halo=False),
-        )
-
     def identity(self, x: Tensor) -> Tensor:
         return x if self.downsample is None else self.downsample(x)
-
-    def sparse(self, x: Tensor, logits: Tensor) -> Tensor:
-        return self.call_op(x, logits, self.identity(x), strides=[self.stride] * 2, activation=self.inner_activation)

@@ -10,7 +10,6 @@ from torch.utils._pytree import tree_leaves
 
 from dyn2trt.blocks.batchnorm import folded_weights, is_evaluated_batchnorm
 from dyn2trt.blocks.observe import Call, Recorder
-from dyn2trt.contract import SCHEMAS
 from dyn2trt.errors import Dyn2trtError
 
 if TYPE_CHECKING:
@@ -38,7 +37,7 @@ def branch_weights(block: GatedBlock) -> list[tuple[Tensor, Tensor]]:
     recorder = Recorder()
     with torch.no_grad(), recorder:
         result = block.branch(x)
-    _check_ends(block, x)
+    _check_identity(block, x)
     chain = _Chain(block.op, recorder.calls, x)
     found = []
     for index, stage in enumerate(stages):
@@ -47,8 +46,8 @@ def branch_weights(block: GatedBlock) -> list[tuple[Tensor, Tensor]]:
         _check_geometry(block.op, stage.name, call, stride)
         batchnorm = chain.take_batchnorm()
         found.append(folded_weights(call.args[1], call.args[2], batchnorm))
-        if index + 1 < len(stages) and block.inner_activation != "none":
-            chain.take(_ACTIVATIONS[block.inner_activation], block.inner_activation)
+        if stage.activated and block.activation != "none":
+            chain.take(_ACTIVATIONS[block.activation], block.activation)
     chain.end(result)
     return found
 
@@ -94,13 +93,9 @@ class _Chain:
             )
 
 
-def _check_ends(block: GatedBlock, x: Tensor) -> None:
-    """What the branch is added to, and what comes behind the sum."""
-    takes_identity = any(tensor.name == "identity" for tensor in SCHEMAS[block.op].inputs)
-    outer = block.inner_activation if takes_identity else "none"
-    if block.outer_activation != outer:
-        raise Dyn2trtError(f"cannot run as {block.op}, which ends in {outer}, not {block.outer_activation}{_MEND}")
-    if not takes_identity and block.identity(x) is not x:
+def _check_identity(block: GatedBlock, x: Tensor) -> None:
+    """What the branch is added to."""
+    if block.kind.identity_is_x and block.identity(x) is not x:
         raise Dyn2trtError(f"cannot run as {block.op}, which adds its input to its branch, not something else{_MEND}")
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from dyn2trt.blocks.base import GatedBlock, Stage
+from dyn2trt.blocks.base import GatedBlock
 from dyn2trt.blocks.convolution import conv1x1, conv3x3
+from dyn2trt.contract.blocks import INVERTED_RESIDUAL
 from dyn2trt.gates.kinds import make_mask_unit
 
-_STAGES = ("expand", "depthwise", "project")
 _ACTIVATION_MODULES = {"relu": nn.ReLU, "relu6": nn.ReLU6, "hard_swish": nn.Hardswish}
 
 
@@ -30,8 +30,7 @@ class InvertedResidual(GatedBlock):
             hourglass; True: ``conv.0.0``, ``conv.0.1``, ``conv.1.0``, ... as in torchvision's MobileNetV2.
     """
 
-    op = "GatedInvertedResidual"
-    outer_activation = "none"
+    kind = INVERTED_RESIDUAL
 
     def __init__(
         self,
@@ -46,7 +45,7 @@ class InvertedResidual(GatedBlock):
     ) -> None:
         super().__init__()
         self.stride = stride
-        self.inner_activation = activation
+        self.activation = activation
         self.is_identity = stride == 1 and inp == oup
         hidden = round(inp * expand_ratio)
         layers: list[list[nn.Module]] = []
@@ -61,11 +60,10 @@ class InvertedResidual(GatedBlock):
         can_gate = self.is_identity and expand_ratio != 1
         self.masker = make_mask_unit(mask_unit if can_gate else None, inp, stride)
 
-    def stages(self) -> tuple[Stage, ...]:
+    def layers(self) -> list[tuple[nn.Conv2d, nn.Module]]:
         convolutions = [m for m in self.conv.modules() if isinstance(m, nn.Conv2d)]
         batchnorms = [m for m in self.conv.modules() if isinstance(m, nn.BatchNorm2d | nn.Identity)]
-        stages = zip(_STAGES[-len(convolutions) :], convolutions, batchnorms, strict=True)
-        return tuple(Stage(name, conv, bn, on_halo=name == "expand") for name, conv, bn in stages)
+        return list(zip(convolutions, batchnorms, strict=True))
 
     def branch(self, x: Tensor) -> Tensor:
         return self.conv(x)
@@ -75,6 +73,3 @@ class InvertedResidual(GatedBlock):
 
     def forward(self, x: Tensor, decision: tuple[Tensor, Tensor] | None = None) -> Tensor:
         return super().forward(x, decision) if self.is_identity else self.branch(x)
-
-    def sparse(self, x: Tensor, logits: Tensor) -> Tensor:
-        return self.call_op(x, logits, activation=self.inner_activation)

@@ -1,1 +1,1 @@
-"""The command line: one file a verb, nothing heavy imported before a verb runs."""
+"""The command line: one file per verb, nothing heavy imported before a verb runs."""

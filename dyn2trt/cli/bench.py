@@ -12,7 +12,7 @@ def bench(
     model: Annotated[Path, typer.Argument(help="ONNX file that dyn2trt export wrote.", show_default=False)],
     output: Annotated[
         Path | None,
-        typer.Option("-o", "--output", show_default="bench.json beside the model", help="File for the record."),
+        typer.Option("-o", "--output", show_default="bench.json next to the model", help="File for the record."),
     ] = None,
     recipe: Annotated[Path | None, typer.Option(help="Recipe that names images, normalisation and settings.")] = None,
     backend: Annotated[str, typer.Option(help="onnxruntime (CPU) or tensorrt (GPU, through pycuda).")] = "onnxruntime",
@@ -51,38 +51,42 @@ def bench(
     threads: Annotated[
         int | None, typer.Option(min=1, show_default="every usable core", help="Intra-op threads of ONNX Runtime.")
     ] = None,
-    per_block: Annotated[bool, typer.Option("--per-block", help="Time every gated block alone too.")] = False,
+    per_block: Annotated[bool | None, typer.Option("--per-block", help="Time every gated block alone too.")] = None,
     plan: Annotated[Path | None, typer.Option(help="TensorRT plan of the model; built when left out.")] = None,
-    dense_plan: Annotated[Path | None, typer.Option(help="Plan of its dense twin; built when left out.")] = None,
+    dense_plan: Annotated[Path | None, typer.Option(help="Plan of its dense counterpart; built when left out.")] = None,
     forced_plan: Annotated[
-        Path | None, typer.Option(help="Plan of the model with overruled gates, for the sweep; built when left out.")
+        Path | None, typer.Option(help="Plan of the model with forced masks, for the sweep; built when left out.")
     ] = None,
     static_plan: Annotated[
-        Path | None, typer.Option(help="Plan of its twin with fixed kernels; built when left out.")
+        Path | None, typer.Option(help="Plan of its counterpart with fixed kernels; built when left out.")
     ] = None,
     cuda_graphs: Annotated[
-        bool, typer.Option("--cuda-graphs/--no-cuda-graphs", help="Replay a CUDA graph a run (TensorRT).")
-    ] = True,
+        bool | None,
+        typer.Option(
+            "--cuda-graphs/--no-cuda-graphs", show_default="cuda-graphs", help="Replay a CUDA graph per run (TensorRT)."
+        ),
+    ] = None,
     transfers: Annotated[
-        bool, typer.Option("--transfers", help="Let times include host-device copies (TensorRT).")
-    ] = False,
+        bool | None, typer.Option("--transfers", help="Let times include host-device copies (TensorRT).")
+    ] = None,
     save_activity: Annotated[
         Path | None, typer.Option(help="File (.npz) for what was decided and the images, for a report.", metavar="FILE")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")] = False,
 ) -> None:
-    """Measure a dynamic network against its own static twin, in one interleaved run.
+    """Measure a dynamic network against its static counterpart, in one interleaved run.
 
     Latency (median, p90, p99, spread), throughput and memory. A gated network runs against itself without gates: a
     sweep of forced active ratios, the break-even ratio, and whether skipping pays at the model's own activity. One
     with dynamic kernels runs against itself with fixed kernels: what generating them costs. The record holds all of
     it with the environment.
     """
+    given = locals()
     from rich.console import Console
 
-    from dyn2trt.bench.activity import write_activity
+    from dyn2trt.activity.archive import write_activity
     from dyn2trt.bench.measure import measure
-    from dyn2trt.bench.options import image_size, inputs_of, options_of, read_recipe
+    from dyn2trt.bench.options import image_size, inputs_of, options_of
     from dyn2trt.bench.plans import with_plans
     from dyn2trt.bench.summary import print_summary
     from dyn2trt.cli.streams import prints_to_stderr
@@ -90,24 +94,12 @@ def bench(
     from dyn2trt.export.metadata import read_metadata
     from dyn2trt.files import check_writable, write_text
     from dyn2trt.images import load_inputs, to_pictures
+    from dyn2trt.recipe import BenchSection, DataSection, load_recipe
+    from dyn2trt.recipe.options import typed
 
-    wanted = read_recipe(recipe)
-    source = inputs_of(wanted, images=images, mean=mean, std=std, seed=seed)
-    options = options_of(
-        wanted,
-        backend=backend,
-        batch_sizes=batch_sizes,
-        active_ratios=active_ratios,
-        patterns=patterns,
-        warmup=warmup,
-        iterations=iterations,
-        seconds=seconds,
-        threads=threads,
-        per_block=per_block,
-        seed=source.seed,
-        cuda_graphs=cuda_graphs,
-        transfers=transfers,
-    )
+    wanted = None if recipe is None else load_recipe(recipe)
+    source = inputs_of(wanted, **typed(DataSection, given))
+    options = options_of(wanted, backend=backend, seed=source.seed, **typed(BenchSection, given))
     size = image_size(input_shape, read_metadata(model))
     x = load_inputs(source.images, (None, 3, *size), mean=source.mean, std=source.std, seed=source.seed)
     output = output or model.with_name("bench.json")
@@ -117,10 +109,10 @@ def bench(
     console = Console(stderr=True)
     with console.status("starting") as status, prints_to_stderr():
         if backend == "tensorrt":
-            given = {"own": plan, "dense": dense_plan, "forced": forced_plan, "static": static_plan}
+            plans = {"own": plan, "dense": dense_plan, "forced": forced_plan, "static": static_plan}
             folder = output.with_name(f"{output.stem}-plans")
             build = None if wanted is None else BuildOptions.parse(**wanted.build.model_dump())
-            options = with_plans(options, model, given, folder, size, status.update, build)
+            options = with_plans(options, model, plans, folder, size, status.update, build)
         measured = measure(model, x, options, images_spec=source.images, progress=status.update)
     write_text(output, measured.record.to_json() + "\n")
     if save_activity is not None and (measured.masks or measured.coefficients):

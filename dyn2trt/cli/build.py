@@ -10,7 +10,7 @@ import typer
 
 def build(
     model: Annotated[Path, typer.Argument(help="ONNX file, as dyn2trt export writes it.")],
-    output: Annotated[Path, typer.Option("-o", "--output", help="Plan to write; its passport goes beside it.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Plan to write; its passport goes next to it.")],
     min_shapes: Annotated[str, typer.Option(help="Smallest shapes to serve, like x:1x3x256x256.")] = "",
     opt_shapes: Annotated[str, typer.Option(help="Shapes to tune for.")] = "",
     max_shapes: Annotated[str, typer.Option(help="Largest shapes to serve.")] = "",

@@ -40,9 +40,10 @@ def compare(
         str | None, typer.Option(help="Normalisation: R,G,B of rgb/255, divided by. Default: 1,1,1.")
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Of noise. Default: 0.", min=0)] = None,
-    tolerance: Annotated[
+    tolerances: Annotated[
         list[str] | None,
         typer.Option(
+            "--tolerance",
             help="Allowed norm of the difference over norm of the reference: 1e-4 for all outputs, out0:1e-4 for one. "
             "By default 1e-5 for fp32; for fp16 and bf16 twice what torch loses at that precision.",
             show_default=False,
@@ -53,8 +54,8 @@ def compare(
     ] = None,
     rtol: Annotated[list[str] | None, typer.Option(help="As --atol, relative to each element.")] = None,
     bisect: Annotated[
-        bool, typer.Option("--bisect", help="Find the first gated block, or dynamic convolution, that diverges.")
-    ] = False,
+        bool | None, typer.Option("--bisect", help="Find the first gated block, or dynamic convolution, that diverges.")
+    ] = None,
     provider: Annotated[
         str | None,
         typer.Option(help="Execution provider of ONNX Runtime: cpu, cuda, or a full name.", show_default="cpu"),
@@ -71,35 +72,21 @@ def compare(
 ) -> None:
     """Compare what the backends compute with the network in torch, gate decisions first and apart.
 
-    Exit code 1 when decisions or outputs differ more than is allowed, or nothing ran beside the reference.
+    Exit code 1 when decisions or outputs differ more than is allowed, or nothing ran next to the reference.
     """
+    given = locals()
     from rich.console import Console
 
     from dyn2trt.cli.streams import prints_to_stderr
     from dyn2trt.compare.comparison import compare_model
-    from dyn2trt.compare.options import compare_options
+    from dyn2trt.compare.options import CompareOptions, compare_options
     from dyn2trt.compare.saved import save_activity as write_activity
     from dyn2trt.compare.saved import save_runs
     from dyn2trt.compare.table import ROWS, render
     from dyn2trt.files import write_text
+    from dyn2trt.recipe.options import typed
 
-    options = compare_options(
-        model=model,
-        recipe=recipe,
-        checkpoint=checkpoint,
-        plan=plan,
-        backends=backends,
-        images=images,
-        input_shape=input_shape,
-        mean=mean,
-        std=std,
-        seed=seed,
-        tolerance=tolerance,
-        atol=atol,
-        rtol=rtol,
-        bisect=bisect,
-        provider=provider,
-    )
+    options = compare_options(**typed(CompareOptions, given), recipe=recipe)
     with Console(stderr=True).status("comparing") as status, prints_to_stderr():
         comparison, evidence = compare_model(options, lambda running: status.update(f"running {running}"))
     if save is not None:

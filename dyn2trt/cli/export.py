@@ -34,7 +34,7 @@ def export(
     ops: Annotated[
         str | None,
         typer.Option(
-            help="composite: a node a gated block; primitive: blocks written out in gather, convolution and scatter; "
+            help="composite: a node per gated block; primitive: blocks written out in gather, convolution and scatter; "
             "dense: the ungated network in standard ops.",
             metavar="NAME",
             show_default="composite",
@@ -68,23 +68,13 @@ def export(
     BatchNorm is folded; the input is x, the outputs are out0, out1, ... or called by their keys; the same command gives
     the same bytes. Weights of 2 GiB and more lie in a file beside it.
     """
+    given = locals()
     from rich.console import Console
 
     from dyn2trt.cli.streams import prints_to_stderr
 
-    given: dict[str, dict[str, Any]] = {
-        "network": {"name": network, "checkpoint": checkpoint, "seed": seed, "options": settings},
-        "export": {
-            "input_shape": input_shape,
-            "precision": precision,
-            "ops": ops,
-            "dynamic_batch": dynamic_batch,
-            "dynamic_size": dynamic_size,
-            "with_decisions": with_decisions,
-        },
-    }
     console = Console(stderr=True)
-    source, wanted = _sections(recipe, given)
+    source, wanted = _sections(recipe, {**given, "name": network, "options": _options(settings or [])})
     with console.status("exporting"), prints_to_stderr():
         from dyn2trt.export.recipe_export import export_recipe
         from dyn2trt.pipeline.checked_export import checked_export
@@ -99,32 +89,35 @@ def export(
     Console().print(render(metadata, {"written": f"{output} ({output.stat().st_size / 2**20:.1f} MiB)"}))
 
 
-def _sections(recipe: Path | None, given: dict[str, dict[str, Any]]) -> tuple[NetworkSection, ExportSection]:
+def _sections(recipe: Path | None, given: dict[str, Any]) -> tuple[NetworkSection, ExportSection]:
     """The recipe's sections with what the command line gives put over them."""
     from dyn2trt.errors import Dyn2trtError
     from dyn2trt.networks.zoo import NETWORKS, build_network
-    from dyn2trt.recipe import load_recipe, recipe_of
+    from dyn2trt.recipe import ExportSection, NetworkSection, load_recipe
+    from dyn2trt.recipe.options import merged, typed
 
-    network = given["network"]
-    network["options"] = _options(network["options"] or [])
+    network, export = typed(NetworkSection, given), typed(ExportSection, given)
     if recipe is not None:
-        if network["name"] is not None:
+        if "name" in network:
             raise Dyn2trtError("give a recipe or --network, not both; a recipe's other values can be overridden")
-        base = load_recipe(recipe).model_dump(include={"network", "export"})
-        network["options"] = {**base["network"]["options"], **network["options"]}
-    elif network["name"] is None:
+        base = load_recipe(recipe)
+        network["options"] = {**base.network.options, **network["options"]}
+        return (
+            merged(NetworkSection, base.network, network, section="network"),
+            merged(ExportSection, base.export, export, section="export"),
+        )
+    if "name" not in network:
         raise Dyn2trtError("say what to export: a recipe, or --network NAME (dyn2trt networks lists them)")
-    else:
-        entry = NETWORKS.get(network["name"])
-        if entry is None and ":" not in network["name"]:
-            build_network(network["name"])  # Raises, and names the nearest.
-        base = {"network": {}, "export": {"input_shape": entry.input_shape} if entry is not None else {}}
-        if entry is None and given["export"]["input_shape"] is None:
-            raise Dyn2trtError("a network of your own has no default input; give --input-shape NxCxHxW")
-    for section, values in given.items():
-        base[section].update({key: value for key, value in values.items() if value is not None})
-    merged = recipe_of(base, "the command line")
-    return merged.network, merged.export
+    entry = NETWORKS.get(network["name"])
+    if entry is None and ":" not in network["name"]:
+        build_network(network["name"])  # Raises, and names the nearest.
+    if entry is None and "input_shape" not in export:
+        raise Dyn2trtError("a network of your own has no default input; give --input-shape NxCxHxW")
+    default = {} if entry is None else {"input_shape": entry.input_shape}
+    return (
+        merged(NetworkSection, network, section="network"),
+        merged(ExportSection, default, export, section="export"),
+    )
 
 
 def _options(settings: list[str]) -> dict[str, str]:

@@ -17,7 +17,7 @@ def inspect(
     """Show what is dynamic in an ONNX file or an engine, positions, layers or kernels, and what each part costs.
 
     MACs are of one image with every position active; halo is the share of a block's that is done at every position
-    its active ones read. Making kernels, from predicting their coefficients on, is counted beside the convolutions.
+    its active ones read. Making kernels, from predicting their coefficients on, is counted next to the convolutions.
     """
     import json
 

@@ -17,7 +17,7 @@ def report(
         typer.Option(
             "-o",
             "--output",
-            help="HTML page to write; the Markdown goes beside it.",
+            help="HTML page to write; the Markdown goes next to it.",
             show_default="report.html in the folder",
         ),
     ] = None,
@@ -27,7 +27,7 @@ def report(
     pictures: Annotated[int, typer.Option(min=0, help="Show at most so many images.")] = 12,
     as_json: Annotated[bool, typer.Option("--json", help="Print the paths as one JSON document.")] = False,
 ) -> None:
-    """Write what a run found as Markdown and as one HTML page that needs nothing beside it.
+    """Write what a run found as Markdown and as one HTML page that needs no other file.
 
     Parts that the folder lacks are named in the report.
     """

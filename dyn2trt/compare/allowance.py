@@ -10,11 +10,10 @@ from numpy.typing import NDArray
 from torch import nn
 
 from dyn2trt.compare import runs
-from dyn2trt.compare.backends import Feed, TorchBackend
+from dyn2trt.compare.backends import TorchBackend
 from dyn2trt.compare.coefficients import largest_differences
-from dyn2trt.compare.gates import GateStatistics, compare_gates
+from dyn2trt.compare.gates import compare_all_gates
 from dyn2trt.compare.metrics import NormCompareFunc
-from dyn2trt.compare.names import LOGITS
 from dyn2trt.compare.runs import Iterations
 from dyn2trt.compare.tolerances import (
     COEFFICIENTS_WITHOUT_TORCH,
@@ -23,11 +22,13 @@ from dyn2trt.compare.tolerances import (
     FP32_OUTPUTS,
     LOGITS_WITHOUT_TORCH,
     LOW_PRECISION_FACTOR,
-    Tolerances,
 )
 from dyn2trt.compare.verdict import Allowed
 from dyn2trt.errors import Dyn2trtError
 from dyn2trt.export.metadata import ExportMetadata
+from dyn2trt.recipe.tolerances import Tolerances
+from dyn2trt.runtimes.names import LOGITS
+from dyn2trt.runtimes.session import Feed
 
 
 def yardstick(network: nn.Module | None, metadata: ExportMetadata) -> TorchBackend | None:
@@ -111,7 +112,7 @@ def _errors_of(
     Raises:
         Dyn2trtError: torch itself overflows at an output that is ``needed``, or in a gate or predictor.
     """
-    results = runs.run(torch_low.runner(forced_feeds[0], forced=bool(metadata.blocks)), forced_feeds)
+    results = runs.run(torch_low, forced_feeds, forced=bool(metadata.blocks))
     _check_overflow(metadata, results, reference, needed)
     outputs = {
         name: max(FP32_OUTPUTS, LOW_PRECISION_FACTOR * error)
@@ -119,10 +120,10 @@ def _errors_of(
     }
     logits = [
         max(FP32_LOGITS, LOW_PRECISION_FACTOR * (gate.logit_error or 0.0))
-        for gate in _gates(results, reference, metadata)
+        for gate in compare_all_gates(metadata.blocks, results, reference)
     ]
     names = [predictor.coefficients for predictor in metadata.kernels]
-    differences = largest_differences(*([_joined(run, name) for name in names] for run in (results, reference)))
+    differences = largest_differences(*([_all(run, name) for name in names] for run in (results, reference)))
     coefficients = [max(FP32_COEFFICIENTS, LOW_PRECISION_FACTOR * float(each.max())) for each in differences]
     return outputs, logits, coefficients
 
@@ -150,8 +151,8 @@ def _holds(test: Callable[..., Any], iterations: Iterations, name: str, *, every
 
 
 def _flips_of(torch_low: TorchBackend, metadata: ExportMetadata, feeds: Sequence[Feed], reference: Iterations) -> str:
-    results = runs.run(torch_low.runner(feeds[0]), feeds)
-    flips = sum(gate.flipped for gate in _gates(results, reference, metadata))
+    results = runs.run(torch_low, feeds)
+    flips = sum(gate.flipped for gate in compare_all_gates(metadata.blocks, results, reference))
     worst = np.max([*_output_errors(results, reference, metadata).values()])  # a NaN stays one
     return f"torch in {metadata.precision} itself flips {flips}, and its outputs are off by up to {worst:.2g}"
 
@@ -163,12 +164,7 @@ def _output_errors(results: Iterations, reference: Iterations, metadata: ExportM
     return {name: float(np.max([batch.error for batch in batches])) for name, batches in compared.items()}
 
 
-def _gates(results: Iterations, reference: Iterations, metadata: ExportMetadata) -> list[GateStatistics]:
-    return [
-        compare_gates(block.name, _joined(reference, f"{LOGITS}{index}"), logits=_joined(results, f"{LOGITS}{index}"))
-        for index, block in enumerate(metadata.blocks)
-    ]
-
-
-def _joined(iterations: Iterations, name: str) -> NDArray[Any]:
-    return np.concatenate([batch[name] for batch in iterations])
+def _all(iterations: Iterations, name: str) -> NDArray[np.float32]:
+    array = runs.joined(iterations, name)
+    assert array is not None
+    return array

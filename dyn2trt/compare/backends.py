@@ -1,60 +1,55 @@
-"""Backends: what can run a model, as Polygraphy runners, and the reason where one cannot.
-
-A backend makes a runner for each of the runs of a comparison: as it is, with forced masks, with blocks tapped.
-"""
+"""Backends: the runtimes of a comparison, with the graphs that its runs need, or the reason where one cannot run."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
 
 import onnx
-from numpy.typing import NDArray
-from polygraphy.backend.base import BaseRunner
 from torch import nn
 
 from dyn2trt.blocks.base import Execution
 from dyn2trt.compare.graphs import observed
-from dyn2trt.compare.names import INPUT
-from dyn2trt.errors import Dyn2trtError
+from dyn2trt.errors import Dyn2trtError, MissingDependency
 from dyn2trt.export.metadata import ExportMetadata
-from dyn2trt.export.model_file import loadable
+from dyn2trt.export.model_file import save_model
+from dyn2trt.files import sha256
+from dyn2trt.runtimes.names import INPUT
+from dyn2trt.runtimes.onnxruntime_session import CPU, OnnxRuntime, Refused
+from dyn2trt.runtimes.session import Feed, Session
 
 TORCH, ONNXRUNTIME, TENSORRT = "torch", "onnxruntime", "tensorrt"
 NAMES = (TORCH, ONNXRUNTIME, TENSORRT)
 
-CPU = "CPUExecutionProvider"
-
-Feed = Mapping[str, NDArray[Any]]
-
-
-class NotRun(Exception):
-    """A backend cannot run the model here; the message says why."""
-
 
 class Backend(Protocol):
-    """One way to run the model."""
+    """One way to run the model.
+
+    Raises:
+        MissingDependency: when it is made, where it cannot run here.
+    """
 
     name: str
     detail: str
     """Version and device, for the report."""
 
-    def runner(self, feed: Feed, *, forced: bool = False, taps: Sequence[str] = ()) -> BaseRunner:
-        """Make a runner for feeds shaped like ``feed``; see `dyn2trt.compare.names` for what it takes and gives.
+    def session(self, feed: Feed, *, forced: bool = False, taps: Sequence[str] = ()) -> Session:
+        """Open a session for feeds shaped like ``feed``; see `dyn2trt.runtimes.names` for what it takes and gives.
+
+        Args:
+            forced: take the masks from the feed.
+            taps: gated blocks or dynamic convolutions whose input and output are given too.
 
         Raises:
-            NotRun: the backend lacks what this model, or this run, needs.
+            MissingDependency: the backend lacks what this model, or this run, needs.
         """
-
-
-def is_onnxruntime_error(error: Exception) -> bool:
-    """Whether ONNX Runtime raised it; its exceptions have no class of their own in common."""
-    return type(error).__module__.startswith("onnxruntime")
+        ...
 
 
 class TorchBackend:
-    """A network in torch on the CPU, masked dense (`dyn2trt.compare.torch_runner`)."""
+    """A network in torch on the CPU, masked dense (`dyn2trt.runtimes.torch_session`)."""
 
     def __init__(
         self, network: nn.Module, metadata: ExportMetadata, name: str = TORCH, precision: str = "fp32"
@@ -68,71 +63,107 @@ class TorchBackend:
         self._dynamic_kernels = bool(metadata.kernels)
         self.detail = f"torch {torch.__version__} on the CPU, {kind}, {precision}"
 
-    def runner(self, feed: Feed, *, forced: bool = False, taps: Sequence[str] = ()) -> BaseRunner:
-        from dyn2trt.compare.torch_runner import TorchRunner
+    def session(self, feed: Feed, *, forced: bool = False, taps: Sequence[str] = ()) -> Session:
+        from dyn2trt.runtimes.torch_session import TorchSession
 
-        gates = len(feed) - 1 if forced else 0
         network = self._network
         if taps and self._dynamic_kernels:
             from dyn2trt.blocks.fold import fold_batchnorm
 
-            network = fold_batchnorm(
-                network, tuple(feed[INPUT].shape)
-            )  # an exported convolution holds the BatchNorm behind it
-        return TorchRunner(
-            network, name=self.name, outputs=self._outputs, gates=gates, taps=taps, execution=self._execution
+            # An exported convolution holds the BatchNorm behind it.
+            network = fold_batchnorm(network, tuple(feed[INPUT].shape))
+        return TorchSession(
+            network,
+            outputs=self._outputs,
+            gates=len(feed) - 1 if forced else 0,
+            taps=taps,
+            execution=self._execution,
         )
-
-
-def parse_provider(text: str) -> str:
-    """``cpu``, ``cuda`` or the full name of an execution provider of ONNX Runtime → its full name."""
-    return {"cpu": CPU, "cuda": "CUDAExecutionProvider"}.get(text.lower(), text)
 
 
 class OnnxRuntimeBackend:
     """The exported file in ONNX Runtime.
 
     Args:
-        provider: execution provider; nodes that it does not take run on the CPU.
-
-    Raises:
-        NotRun: onnxruntime is not installed, or was built without the provider.
+        provider: see `dyn2trt.runtimes.onnxruntime_session.OnnxRuntime`.
     """
 
     name = ONNXRUNTIME
 
     def __init__(self, model: onnx.ModelProto, metadata: ExportMetadata, provider: str = CPU) -> None:
-        try:
-            import onnxruntime
-        except ImportError as error:
-            raise NotRun("onnxruntime is not installed; pip install 'dyn2trt[cpu]'") from error
-        available = onnxruntime.get_available_providers()
-        if provider not in available:
-            raise NotRun(f"this onnxruntime has no {provider}; it has {', '.join(available)}")
-        self._model, self._metadata, self._providers = model, metadata, list(dict.fromkeys((provider, CPU)))
-        self.detail = f"onnxruntime {onnxruntime.__version__}, {provider}"
+        self._runtime = OnnxRuntime(provider=provider)
+        self._model, self._precision = model, metadata.precision
+        self.detail = self._runtime.detail
 
-    def runner(self, feed: Feed, *, forced: bool = False, taps: Sequence[str] = ()) -> BaseRunner:
-        import onnxruntime
-        from polygraphy.backend.onnxrt import OnnxrtRunner
-
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = 4  # what it logs as an error it also raises
-        options.intra_op_num_threads = len(os.sched_getaffinity(0))
-        graph = observed(self._model, forced=forced, taps=taps)
+    def session(self, feed: Feed, *, forced: bool = False, taps: Sequence[str] = ()) -> Session:
         try:
-            with loadable(graph) as source:
-                session = onnxruntime.InferenceSession(source, options, providers=self._providers)
-        except Exception as error:
-            if not is_onnxruntime_error(error):
-                raise
+            return self._runtime.open(observed(self._model, forced=forced, taps=taps))
+        except Refused as error:
             # In fp32 every op that the exporter writes has a kernel everywhere, so a missing one is a fault.
-            if type(error).__name__ != "NotImplemented" or self._metadata.precision == "fp32":
-                raise Dyn2trtError(f"onnxruntime refuses the model: {error}") from error
-            missing = str(error).partition("implementation for ")[2] or str(error)
-            raise NotRun(
-                f"it has no {self._metadata.precision} kernel for {missing}; export fp32 to compare there"
+            if error.kernel is None or self._precision == "fp32":
+                raise Dyn2trtError(f"onnxruntime refuses the model: {error.reason}") from error
+            raise MissingDependency(
+                f"it has no {self._precision} kernel for {error.kernel}; export fp32 to compare there"
             ) from error
-        if self._providers[0] not in session.get_providers():
-            raise NotRun(f"{self._providers[0]} did not start; the log of onnxruntime says what it lacks")
-        return OnnxrtRunner(session, name=self.name)
+
+
+class TensorRtBackend:
+    """A plan in TensorRT; for forced masks and tapped blocks further engines are built from the same ONNX file.
+
+    Raises:
+        MissingDependency: no plan was given, or TensorRT, a GPU or pycuda is missing.
+        Dyn2trtError: the plan is not of this model, or does not fit this machine.
+    """
+
+    name = TENSORRT
+
+    def __init__(self, model_path: Path, model: onnx.ModelProto, plan: Path | None) -> None:
+        if plan is None:
+            raise MissingDependency(
+                f"no plan was given; dyn2trt build {model_path} -o model.plan, then --plan model.plan"
+            )
+        from dyn2trt.engine import read_passport
+        from dyn2trt.runtimes.tensorrt_session import TensorRt
+
+        self._passport = read_passport(plan)
+        if self._passport.onnx_sha256 != sha256(model_path):
+            raise Dyn2trtError(
+                f"{plan} was built from another file than {model_path} ({self._passport.onnx}); build it again: "
+                f"dyn2trt build {model_path} -o {plan}"
+            )
+        self._runtime = TensorRt(graphs=False)
+        self._model, self._plan = model, plan
+        self.detail = self._runtime.detail
+
+    def session(self, feed: Feed, *, forced: bool = False, taps: Sequence[str] = ()) -> Session:
+        if not forced and not taps:
+            for name, array in feed.items():
+                self._passport.check_shape(name, tuple(array.shape))
+            return self._runtime.open(self._plan)
+        with tempfile.TemporaryDirectory(prefix="dyn2trt-compare-") as folder:
+            return self._runtime.open(self._build(observed(self._model, forced=forced, taps=taps), feed, Path(folder)))
+
+    def _build(self, model: onnx.ModelProto, feed: Feed, folder: Path) -> Path:
+        """Build an engine for the shapes of ``feed``, and smaller batches of them, else with the plan's settings."""
+        from dyn2trt.engine import BuildOptions, build_engine
+
+        shapes = {name: tuple(array.shape) for name, array in feed.items()}
+        dynamic = {value.name: _dynamic_axes(value) for value in model.graph.input}
+        most = {name: shape for name, shape in shapes.items() if dynamic[name]}
+        least = {name: (1, *shape[1:]) if 0 in dynamic[name] else shape for name, shape in most.items()}
+        options = BuildOptions(
+            min_shapes=least,
+            opt_shapes=most,
+            max_shapes=most,
+            workspace=self._passport.workspace,
+            optimization_level=self._passport.optimization_level,
+            tf32=self._passport.tf32,
+            allow_dense_fallback=True,  # decided when the plan was built
+        )
+        save_model(model, folder / "observed.onnx")
+        build_engine(folder / "observed.onnx", folder / "observed.plan", options)
+        return folder / "observed.plan"
+
+
+def _dynamic_axes(value: onnx.ValueInfoProto) -> set[int]:
+    return {axis for axis, size in enumerate(value.type.tensor_type.shape.dim) if not size.HasField("dim_value")}

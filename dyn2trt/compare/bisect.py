@@ -12,14 +12,14 @@ from collections.abc import Sequence
 import numpy as np
 
 from dyn2trt.compare import runs
-from dyn2trt.compare.backends import Backend, Feed
-from dyn2trt.compare.coefficients import CoefficientResult
+from dyn2trt.compare.backends import Backend
 from dyn2trt.compare.metrics import relative_error
-from dyn2trt.compare.names import block_input, block_output
-from dyn2trt.compare.result import Divergence, GateResult
+from dyn2trt.compare.result import CoefficientResult, Divergence, GateResult
 from dyn2trt.compare.tolerances import LOW_PRECISION_FACTOR
 from dyn2trt.compare.verdict import Allowed
 from dyn2trt.export.metadata import ExportMetadata
+from dyn2trt.runtimes.names import block_input, block_output
+from dyn2trt.runtimes.session import Feed
 
 
 def bisect(
@@ -85,7 +85,7 @@ def first_decision(gates: Sequence[GateResult], coefficients: Sequence[Coefficie
 
 
 def _traced(backend: Backend, feed: Feed, blocks: Sequence[str]) -> runs.Iterations:
-    return runs.run(backend.runner(feed, forced=len(feed) > 1, taps=blocks), [feed])
+    return runs.run(backend, [feed], forced=len(feed) > 1, taps=blocks)
 
 
 def _errors(candidate: runs.Iterations, reference: runs.Iterations, blocks: Sequence[str]) -> list[tuple[float, float]]:

@@ -7,35 +7,21 @@ before it computed: the first that differs is where to look.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from dyn2trt.compare.result import CoefficientResult
 from dyn2trt.export.metadata import KernelPredictor
-
-
-@dataclass(frozen=True)
-class CoefficientResult:
-    """One predictor over all images."""
-
-    predictor: str
-    size: int
-    """Coefficients of an image."""
-    max_abs: float
-    """Largest difference over all images; NaN where either run gave one."""
-    tolerance: float
-    worst_image: int
-    passed: bool
 
 
 def largest_differences(
     candidate: Sequence[NDArray[np.float32]], reference: Sequence[NDArray[np.float32]]
 ) -> list[NDArray[np.float64]]:
-    """The largest |difference| of each image, [N] a predictor; infinite where the shapes differ.
+    """The largest |difference| of each image, [N] per predictor; infinite where the shapes differ.
 
     Args:
-        candidate, reference: [N, size] a predictor.
+        candidate, reference: [N, size] per predictor.
     """
     differences = []
     for y, r in zip(candidate, reference, strict=True):

@@ -7,36 +7,17 @@ at a large margin is a fault. Blocks after a flip see other data, so their flips
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dyn2trt.compare.metrics import relative_error
-
-
-@dataclass(frozen=True)
-class GateStatistics:
-    """One gated block over all images."""
-
-    block: str
-    sites: int
-    """Decisions: N·Ho·Wo positions, or N images where the gate decides on a whole layer."""
-    active_reference: int
-    active: int
-    flipped: int
-    """Decisions that are not the reference's."""
-    smallest_margin: float
-    """Smallest |logit| of the reference."""
-    largest_flipped_margin: float | None
-    """Largest |logit| of the reference where the decision flipped; None without a flip."""
-    logit_error: float | None
-    """‖l−r‖/‖r‖ of the logits; None where only the masks of the candidate are known."""
-    logit_scale: float
-    """Root mean square of the reference's logits."""
-    agreement: float
-    """Share of decisions that are the reference's, 0 to 1."""
+from dyn2trt.compare.result import GateStatistics
+from dyn2trt.compare.runs import Iterations, joined
+from dyn2trt.export.metadata import Block
+from dyn2trt.runtimes.names import LOGITS, MASK
 
 
 def compare_gates(
@@ -53,7 +34,7 @@ def compare_gates(
     Args:
         reference_logits: [N, 1, Ho, Wo].
         logits, mask: the same shape.
-        layer: the gate decides once an image. A candidate that has several values there is compared at every position.
+        layer: the gate decides once per image. A candidate that has several values there is compared at every position.
 
     Raises:
         ValueError: the shapes differ, or there is nothing to compare.
@@ -80,3 +61,22 @@ def compare_gates(
         logit_scale=float(np.sqrt(np.mean(np.square(reference_logits, dtype=np.float64)))),
         agreement=1.0 - float(flipped.mean()),
     )
+
+
+def compare_all_gates(
+    blocks: Sequence[Block], candidate: Iterations, reference: Iterations, images: int | None = None
+) -> list[GateStatistics]:
+    """Compare the gates of all blocks; empty where the candidate gives neither logits nor masks.
+
+    Args:
+        images: compare the first so many alone; None compares all.
+    """
+    statistics = []
+    for index, block in enumerate(blocks):
+        expected = joined(reference, f"{LOGITS}{index}", images)
+        logits, mask = (joined(candidate, f"{prefix}{index}", images) for prefix in (LOGITS, MASK))
+        if expected is None or (logits is None and mask is None):
+            return []
+        layer = block.gate == "layer"
+        statistics.append(compare_gates(block.name, expected, logits=logits, mask=mask, layer=layer))
+    return statistics

@@ -7,12 +7,12 @@ from collections.abc import Iterator, Sequence
 import onnx
 import onnx_ir as ir
 
-from dyn2trt.compare.names import block_input, block_output
 from dyn2trt.contract import MASK_SCATTER, SCHEMAS
 from dyn2trt.errors import Dyn2trtError
 from dyn2trt.export.surgery import with_decision_outputs, with_logit_outputs, without_decision_outputs
 from dyn2trt.export.surgery.graph import border, close_model, gated_nodes, open_model
 from dyn2trt.export.surgery.overruled import with_overruled_gates
+from dyn2trt.runtimes.names import block_input, block_output
 
 
 def observed(model: onnx.ModelProto, *, forced: bool = False, taps: Sequence[str] = ()) -> onnx.ModelProto:

@@ -3,15 +3,53 @@
 from __future__ import annotations
 
 import json
-import math
+import os
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Literal
 
-from dyn2trt.compare.coefficients import CoefficientResult
-from dyn2trt.compare.gates import GateStatistics
+from pydantic import TypeAdapter
+
+from dyn2trt.documents import Number, finite, read_document
 
 FORMAT = 1
 """Raised when a reader of an older version would misread the document."""
+
+
+@dataclass(frozen=True)
+class GateStatistics:
+    """One gated block over all images."""
+
+    block: str
+    sites: int
+    """Decisions: N·Ho·Wo positions, or N images where the gate decides on a whole layer."""
+    active_reference: int
+    active: int
+    flipped: int
+    """Decisions that are not the reference's."""
+    smallest_margin: Number
+    """Smallest |logit| of the reference."""
+    largest_flipped_margin: float | None
+    """Largest |logit| of the reference where the decision flipped; None without a flip."""
+    logit_error: float | None
+    """‖l−r‖/‖r‖ of the logits; None where only the masks of the candidate are known."""
+    logit_scale: Number
+    """Root mean square of the reference's logits."""
+    agreement: float
+    """Share of decisions that are the reference's, 0 to 1."""
+
+
+@dataclass(frozen=True)
+class CoefficientResult:
+    """One predictor over all images."""
+
+    predictor: str
+    size: int
+    """Coefficients per image."""
+    max_abs: Number
+    """Largest difference over all images; NaN where either run gave one."""
+    tolerance: Number
+    worst_image: int
+    passed: bool
 
 
 @dataclass(frozen=True)
@@ -19,10 +57,10 @@ class OutputResult:
     """One output of one backend against the reference's."""
 
     name: str
-    error: float
+    error: Number
     """‖y−r‖/‖r‖ of the worst image."""
-    tolerance: float
-    max_abs: float
+    tolerance: Number
+    max_abs: Number
     """Largest |y−r| over all images."""
     worst_image: int
     passed: bool
@@ -54,13 +92,13 @@ class Divergence:
     """In ``block``; in the layers ``before`` it; in or before what the gate of ``block``, or the predictor of that
     name, makes its ``decision`` from; or ``nowhere`` up to the end of the last block."""
     block: str | None
-    error: float
+    error: Number
     """Relative error of the block's output (of its input, where it lies before it). Of a decision: the largest
     difference of a coefficient, or the share of flipped sites."""
-    input_error: float
+    input_error: Number
     """Relative error of what went in: of the block's input, or of the output of the block before. Of a decision: the
     error of the predictor before."""
-    tolerance: float
+    tolerance: Number
 
 
 @dataclass(frozen=True)
@@ -126,21 +164,30 @@ class Comparison:
     format: int = FORMAT
 
     @property
+    def all_causes(self) -> tuple[Cause, ...]:
+        """Its own and every backend's."""
+        return (*self.causes, *(cause for backend in self.backends for cause in backend.causes))
+
+    @property
     def passed(self) -> bool:
-        """Something ran beside the reference, and no backend failed."""
-        return not self.causes and not any(backend.causes for backend in self.backends)
+        """Something ran next to the reference, and no backend failed."""
+        return not self.all_causes
 
     def to_json(self) -> str:
         """Serialise; numbers that are not finite become null, which JSON has no word for."""
         document = asdict(self) | {"passed": self.passed}
         for written, backend in zip(document["backends"], self.backends, strict=True):
             written["passed"] = backend.passed
-        return json.dumps(_finite(document), indent=1, ensure_ascii=False)
+        return json.dumps(finite(document), indent=1, ensure_ascii=False)
 
 
-def _finite(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+_ADAPTER = TypeAdapter(Comparison)
+
+
+def read_comparison(path: str | os.PathLike[str]) -> Comparison:
+    """Read a ``compare.json``; a number that was not finite is NaN.
+
+    Raises:
+        Dyn2trtError: see `dyn2trt.documents.read_document`.
+    """
+    return read_document(path, _ADAPTER, form=FORMAT, verb="compare")

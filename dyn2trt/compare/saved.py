@@ -5,19 +5,15 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 from polygraphy.comparator import RunResults
 from polygraphy.json import save_json
 
+from dyn2trt.activity.archive import write_activity
 from dyn2trt.compare import runs
 from dyn2trt.compare.comparison import Evidence
-from dyn2trt.compare.names import COEFFICIENTS, MASK
 from dyn2trt.files import replacing
 from dyn2trt.images import to_pictures
-
-ACTIVITY = "activity.npz"
 
 
 def save_runs(evidence: Evidence, folder: Path) -> list[Path]:
@@ -40,13 +36,6 @@ def save_runs(evidence: Evidence, folder: Path) -> list[Path]:
 
 
 def save_activity(evidence: Evidence, path: Path, *, mean: Sequence[float], std: Sequence[float]) -> None:
-    """Write the images, and what the reference decided on them, as .npz.
-
-    ``images`` RGB uint8 [N, H, W, 3]; ``mask{i}`` bool [N, 1, Ho, Wo] of the gated blocks; ``coefficients{i}`` float32
-    [N, size] of the predictors of dynamic kernels.
-    """
-    arrays: dict[str, Any] = {f"{MASK}{index}": mask for index, mask in enumerate(evidence.reference_masks)}
-    arrays |= {f"{COEFFICIENTS}{index}": values for index, values in enumerate(evidence.reference_coefficients)}
-    arrays["images"] = to_pictures(evidence.x, mean=mean, std=std)
-    with replacing(path) as temporary:
-        np.savez_compressed(temporary, **arrays)
+    """Write the images, and what the reference decided on them, for a report (`dyn2trt.activity.archive`)."""
+    pictures = to_pictures(evidence.x, mean=mean, std=std)
+    write_activity(path, pictures, evidence.reference_masks, evidence.reference_coefficients)

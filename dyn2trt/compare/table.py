@@ -11,8 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from dyn2trt.compare.coefficients import CoefficientResult
-from dyn2trt.compare.result import BackendResult, Comparison, Divergence, GateResult, OutputResult
+from dyn2trt.compare.result import BackendResult, CoefficientResult, Comparison, Divergence, GateResult, OutputResult
 
 T = TypeVar("T")
 

@@ -12,10 +12,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from dyn2trt.compare.coefficients import CoefficientResult
-from dyn2trt.compare.gates import GateStatistics
 from dyn2trt.compare.metrics import NormResult
-from dyn2trt.compare.result import Cause, GateResult, OutputResult
+from dyn2trt.compare.result import Cause, CoefficientResult, GateResult, GateStatistics, OutputResult
 
 _NAMED = 3
 """Blocks that a message names."""
@@ -42,7 +40,7 @@ def judge_outputs(
     """Sum up the comparison of each output over the batches that were run.
 
     Args:
-        errors: for each output, one result a batch.
+        errors: for each output, one result per batch.
         elements: the same for Polygraphy's elementwise check, truthy where it passed; None when it was not asked for.
         judged: False to report without judging.
     """

@@ -1,4 +1,4 @@
-"""Export: a gated torch network becomes one ONNX file.
+"""Export: a gated torch network becomes one ONNX file. (Recipes are in the folder ``export/`` at the top.)
 
 ``metadata`` is what the file says about itself, ``surgery`` derives other graphs from a written file (no torch
 needed), ``exporter`` writes it. Importing this package imports none of them.

@@ -218,6 +218,7 @@ def _blocks(gates: Sequence[tuple[str, str]], macs: MacReport) -> tuple[Block, .
             macs_per_active_site=block.macs_per_active_site,
             macs_per_halo_site=block.macs_per_halo_site,
             halo_grid=block.halo_grid,
+            halo_stride=block.halo_stride,
             gate=block.decides,  # type: ignore[arg-type]
         )
         for (node, logits), block in zip(gates, macs.blocks, strict=True)

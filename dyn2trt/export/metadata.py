@@ -16,7 +16,7 @@ from dyn2trt.export.dynamic_kernels.geometry import Geometry
 from dyn2trt.export.model_file import read_model
 
 KEY = "dyn2trt"
-FORMAT = 1
+FORMAT = 2
 """Raised when a reader of an older version would misread the document."""
 
 INPUT = "x"
@@ -64,6 +64,8 @@ class Block:
     """Average share of active sites on the user's data, where somebody has measured it."""
     halo_grid: tuple[int, int] | None = None
     """(H, W) of the grid that the halo lies on; larger than ``grid`` where a strided block reads its input."""
+    halo_stride: int | None = None
+    """From ``halo_grid`` to ``grid``; None in a file from before it was written."""
     gate: Literal["positions", "layer", "halting"] = "positions"
     """What the gate decides on: each position for itself; the whole layer, so its mask is one value an image; or
     positions that halt, idle from here to the end of their stage, so the stage's masks shrink."""

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 
 import onnx_ir as ir
 
-from dyn2trt.contract import DOMAIN, SCHEMAS
+from dyn2trt.contract import DOMAIN, PLUGIN_ATTRIBUTES, SCHEMAS
 from dyn2trt.export.metadata import INPUT, LOGITS_PREFIX
-from dyn2trt.export.surgery.graph import PLUGIN_ATTRIBUTES, gated_nodes, unique
+from dyn2trt.export.surgery.graph import gated_nodes, unique
 
 _SCOPES = "pkg.torch.onnx.name_scopes"
 _PACKED = "packed_"
@@ -22,7 +22,7 @@ def apply_names(model: ir.Model, outputs: Sequence[str]) -> list[tuple[str, str]
       output, has that name, with a number behind it.
     - A gated node has the module path of its block, any other node its module's path and op: ``fc.0/Conv``. A value
       has the name of its node and ``.out``.
-    - Input 1 of the i-th gated node is ``logits{i}``.
+    - The logits of the i-th gated node, its output where it owns its gate, else its input, are ``logits{i}``.
     - Weights keep their names in the state dict; those of gated blocks end in the name of the op's input.
     - Attributes of a gated node are in the schema's order, and torch's notes, which hold file paths, go.
 
@@ -80,14 +80,20 @@ def _name_logits(model: ir.Model) -> list[tuple[str, str]]:
     gates = []
     for index, node in enumerate(gated_nodes(model)):
         name = f"{LOGITS_PREFIX}{index}"
-        logits = node.inputs[1]
+        schema = SCHEMAS[node.op_type]
+        if schema.owns_gate:
+            node.outputs[1].name = name
+            gates.append((str(node.name), name))
+            continue
+        position = schema.input_index("mask")
+        logits = node.inputs[position]
         assert logits is not None
         if logits.producer() is None or str(logits.name).startswith(LOGITS_PREFIX):
             # Logits that two blocks share, or that come straight from the input, get a name each all the same.
             copy = ir.Node("", "Identity", [logits], name=f"{node.name}/Identity", num_outputs=1)
             copy.outputs[0].type, copy.outputs[0].shape = logits.type, logits.shape
             graph.insert_before(node, copy)
-            node.replace_input_with(1, copy.outputs[0])
+            node.replace_input_with(position, copy.outputs[0])
             logits = copy.outputs[0]
         logits.name = name
         gates.append((str(node.name), name))

@@ -58,13 +58,8 @@ def export_recipe(
         )
     return export_network(
         module,
-        input_shape=export.input_shape,
         path=path,
-        precision=export.precision,
-        ops=export.ops,
-        dynamic_batch=export.dynamic_batch,
-        dynamic_size=export.dynamic_size,
-        with_decisions=export.with_decisions,
+        **{name: getattr(export, name) for name in ExportSection.model_fields},
         name=network.name,
         options=options,
         checkpoint=network.checkpoint,

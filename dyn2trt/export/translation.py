@@ -12,10 +12,7 @@ from onnx.defs import OpSchema as OnnxSchema
 from onnxscript.values import Op, Opset
 
 import dyn2trt.ops  # noqa: F401  registers the ops
-from dyn2trt.contract import DOMAIN, SCHEMAS, VERSION, OpSchema, Tensor
-
-PLUGIN_ATTRIBUTES = {"plugin_namespace": DOMAIN, "plugin_version": str(VERSION)}
-"""TensorRT's parser makes a node with these the registered plugin, although it has a body."""
+from dyn2trt.contract import DOMAIN, PLUGIN_ATTRIBUTES, SCHEMAS, VERSION, OpSchema, Tensor
 
 _TYPES = {"float32": "tensor(float)", "float16": "tensor(float16)", "bfloat16": "tensor(bfloat16)"}
 _TYPES["int32"] = "tensor(int32)"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Annotated
 
 from torch import Tensor, nn
 
@@ -10,6 +11,8 @@ from dyn2trt.blocks import BasicBlock
 from dyn2trt.blocks.convolution import conv3x3
 from dyn2trt.errors import Dyn2trtError
 from dyn2trt.networks.initialise import kaiming
+from dyn2trt.networks.options import CifarDepth, Classes, MaskUnit, Meaning, StemStride, Ungated, Width
+from dyn2trt.networks.registry import network
 from dyn2trt.networks.stages import HALTING, residual_stage
 from dyn2trt.networks.ungated import NO_BLOCK, ungate
 
@@ -46,13 +49,14 @@ class CifarResNet(nn.Module):
         return self.fc(self.avgpool(x).flatten(1))
 
 
+@network("ResNet for 32x32 images, gated basic blocks", dynamic="positions", input_shape=(1, 3, 32, 32))
 def cifar_resnet(
-    depth: int = 20,
-    classes: int = 10,
-    mask_unit: str = "squeeze",
-    width: float = 1.0,
-    stem_stride: int = 1,
-    ungated: str = NO_BLOCK,
+    depth: CifarDepth = 20,
+    classes: Classes = 10,
+    width: Width = 1.0,
+    stem_stride: StemStride = 1,
+    mask_unit: MaskUnit = "squeeze",
+    ungated: Ungated = NO_BLOCK,
 ) -> CifarResNet:
     """Build the ResNet with ``depth`` = 6·n + 2 weighted layers.
 
@@ -69,13 +73,30 @@ def cifar_resnet(
     return network
 
 
+@network(
+    "ConvNet-AIG for 32x32 images: ResNet that skips whole layers, image by image",
+    dynamic="layers",
+    input_shape=(1, 3, 32, 32),
+)
 def cifar_convnet_aig(
-    depth: int = 20, classes: int = 10, width: float = 1.0, stem_stride: int = 1, ungated: str = NO_BLOCK
+    depth: CifarDepth = 20,
+    classes: Classes = 10,
+    width: Width = 1.0,
+    stem_stride: StemStride = 1,
+    ungated: Ungated = NO_BLOCK,
 ) -> CifarResNet:
     """Build ConvNet-AIG (Veit & Belongie, ECCV 2018): the same ResNet, whose gates skip whole layers."""
-    return cifar_resnet(depth, classes, "layer", width, stem_stride, ungated)
+    return cifar_resnet(depth, classes, width, stem_stride, "layer", ungated)
 
 
-def cifar_sact(depth: int = 20, classes: int = 10, width: float = 1.0, stem_stride: int = 1) -> CifarResNet:
+@network(
+    "SACT for 32x32 images: ResNet whose positions halt one by one", dynamic="positions", input_shape=(1, 3, 32, 32)
+)
+def cifar_sact(
+    depth: Annotated[int, Meaning("weighted layers", choices=(14, 20, 26, 32, 110))] = 20,
+    classes: Classes = 10,
+    width: Width = 1.0,
+    stem_stride: StemStride = 1,
+) -> CifarResNet:
     """Build SACT (Figurnov et al., CVPR 2017): the same ResNet, whose positions halt, see `HaltingStage`."""
-    return cifar_resnet(depth, classes, HALTING, width, stem_stride)
+    return cifar_resnet(depth, classes, width, stem_stride, HALTING)

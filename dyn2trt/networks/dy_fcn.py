@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dyn2trt.networks.dy_resnet import STEM, DyResNetTrunk
 from dyn2trt.networks.initialise import kaiming
+from dyn2trt.networks.options import Classes, Kernels, Meaning, StageWidth, Stem
+from dyn2trt.networks.registry import network
 
 FEATURES = 448
 """Channels in the head that come to the paper's count; see `DyFCN`."""
@@ -43,8 +47,18 @@ class DyFCN(nn.Module):
         return F.interpolate(scores, size=x.shape[2:], mode="bilinear", align_corners=False)
 
 
+@network(
+    "dilated FCN on Dy-ResNet50 for Cityscapes (DyNet)",
+    dynamic="kernels",
+    task="segmentation",
+    input_shape=(1, 3, 768, 768),
+)
 def dy_fcn(
-    width: float = 0.5, stem: int = STEM, features: int = FEATURES, classes: int = 19, kernels: int = 6
+    width: StageWidth = 0.5,
+    stem: Stem = STEM,
+    features: Annotated[int, Meaning("channels of the head", above=0)] = FEATURES,
+    classes: Classes = 19,
+    kernels: Kernels = 6,
 ) -> DyFCN:
     """Build the dilated FCN; ``features`` are the head's channels, for the rest see `dyn2trt.networks.dy_resnet`."""
     return DyFCN(width, stem, features, classes, kernels)

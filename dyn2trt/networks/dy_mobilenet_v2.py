@@ -8,6 +8,8 @@ from torch.nn import functional as F
 from dyn2trt.blocks.dynamic import DynamicBlock, convolution
 from dyn2trt.networks.initialise import kaiming
 from dyn2trt.networks.mobile_layers import conv_bn, multiple_of_8
+from dyn2trt.networks.options import Classes, Kernels, Width
+from dyn2trt.networks.registry import network
 
 # Output channels, number of blocks, stride of the first (Sandler et al., CVPR 2018, table 2; the expansion is unused).
 _STAGES = ((16, 1, 1), (24, 2, 2), (32, 3, 2), (64, 4, 2), (96, 3, 1), (160, 3, 2), (320, 1, 1))
@@ -27,7 +29,7 @@ class DyMobileBlock(DynamicBlock):
         in_channels: of the input.
         channels: of the output, a multiple of 6.
         stride: 1 or 2, of the 3×3.
-        kernels: fixed kernels a channel; 0 for ordinary convolutions.
+        kernels: fixed kernels per channel; 0 for ordinary convolutions.
     """
 
     def __init__(self, in_channels: int, channels: int, stride: int, kernels: int) -> None:
@@ -53,9 +55,9 @@ class DyMobileBlock(DynamicBlock):
 class DyMobileNetV2(nn.Module):
     """Dy-MobileNetV2 (the paper's Dy-mobile), [N, 3, H, W] → class scores [N, classes].
 
-    From the text: every block of MobileNetV2 is a `DyMobileBlock`, and a width that is no multiple of 6 is enlarged to
-    one. Chosen here, where the text is silent: MobileNetV2's first block, which does not expand, is such a block too;
-    the stem, the last 1×1 and the classifier are MobileNetV2's own, static and of its widths.
+    From the text: every block of MobileNetV2 is a `DyMobileBlock`, and a width that is not a multiple of 6 is enlarged
+    to one. Chosen here, where the text is silent: MobileNetV2's first block, which does not expand, is such a block
+    too; the stem, the last 1×1 and the classifier are MobileNetV2's own, static and of its widths.
 
     Table 1 counts 129 M multiply-accumulates for the convolutions alone, since the table of the ablation gives the same
     for every number of kernels and for fixed ones. The abstract's 54.7 % less than 298 M are 135 M, which these
@@ -81,6 +83,11 @@ class DyMobileNetV2(nn.Module):
         return self.classifier(F.adaptive_avg_pool2d(self.features(x), 1).flatten(1))
 
 
-def dy_mobilenet_v2(width: float = 1.0, classes: int = 1000, kernels: int = 6) -> DyMobileNetV2:
+@network(
+    "MobileNetV2 for ImageNet without expansion, dynamic convolutions (DyNet)",
+    dynamic="kernels",
+    input_shape=(1, 3, 224, 224),
+)
+def dy_mobilenet_v2(width: Width = 1.0, classes: Classes = 1000, kernels: Kernels = 6) -> DyMobileNetV2:
     """Build Dy-MobileNetV2; ``width`` multiplies the channels, ``kernels`` = 0 builds the paper's Fix-mobile."""
     return DyMobileNetV2(width, classes, kernels)

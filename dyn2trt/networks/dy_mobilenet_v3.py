@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -10,6 +11,8 @@ from torch.nn import functional as F
 from dyn2trt.blocks.dynamic import DynamicBlock, convolution
 from dyn2trt.networks.initialise import kaiming
 from dyn2trt.networks.mobile_layers import conv_bn, multiple_of_8
+from dyn2trt.networks.options import Classes, Kernels, Meaning, Width
+from dyn2trt.networks.registry import network
 
 
 @dataclass(frozen=True)
@@ -81,7 +84,7 @@ class DyBottleneck(DynamicBlock):
     Args:
         in_channels: of the input.
         row: the block's row of the table, its widths already multiplied.
-        kernels: fixed kernels a channel; 0 for ordinary convolutions.
+        kernels: fixed kernels per channel; 0 for ordinary convolutions.
     """
 
     def __init__(self, in_channels: int, row: _Row, kernels: int) -> None:
@@ -142,6 +145,12 @@ class DyMobileNetV3(nn.Module):
         return self.classifier(F.adaptive_avg_pool2d(self.features(x), 1).flatten(1))
 
 
-def dy_mobilenet_v3(variant: str = "large", width: float = 1.0, classes: int = 1000, kernels: int = 6) -> DyMobileNetV3:
+@network("MobileNetV3 for ImageNet, dynamic convolutions (DyNet)", dynamic="kernels", input_shape=(1, 3, 224, 224))
+def dy_mobilenet_v3(
+    variant: Annotated[str, Meaning("which of the two tables", choices=("small", "large"))] = "large",
+    width: Width = 1.0,
+    classes: Classes = 1000,
+    kernels: Kernels = 6,
+) -> DyMobileNetV3:
     """Build Dy-MobileNetV3-``small`` or ``large``; ``width`` multiplies the channels, 0 ``kernels`` makes it static."""
     return DyMobileNetV3(variant, width, classes, kernels)

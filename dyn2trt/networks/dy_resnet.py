@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from torch import Tensor, nn
 
 from dyn2trt.blocks.dynamic_residual import DynamicBasicBlock, DynamicBottleneck
 from dyn2trt.errors import Dyn2trtError
 from dyn2trt.networks.initialise import kaiming
+from dyn2trt.networks.options import Classes, Kernels, Meaning, StageWidth, Stem
+from dyn2trt.networks.registry import network
 
 _BLOCKS = {18: (2, 2, 2, 2), 50: (3, 4, 6, 3)}
 
@@ -23,7 +27,7 @@ class DyResNetTrunk(nn.Module):
         depth: 18 (basic blocks) or 50 (bottlenecks).
         width: multiplier of the channels of the four stages; the paper halves them.
         stem: channels of the first convolution, which is static.
-        kernels: fixed kernels a channel; 0 makes a static network of the same width.
+        kernels: fixed kernels per channel; 0 makes a static network of the same width.
         dilated: stages 3 and 4 have dilations 2 and 4 in place of their strides, their first blocks half of that (Yu et
             al., CVPR 2017, without its degridding layers); depth 50 only.
     """
@@ -104,10 +108,21 @@ class DyResNet(DyResNetTrunk):
         return self.fc(self.avgpool(super().forward(x)).flatten(1))
 
 
-def dy_resnet(depth: int = 18, width: float = 0.5, stem: int = STEM, classes: int = 1000, kernels: int = 6) -> DyResNet:
+@network(
+    "ResNet for ImageNet, dynamic convolutions at half the width (DyNet)",
+    dynamic="kernels",
+    input_shape=(1, 3, 224, 224),
+)
+def dy_resnet(
+    depth: Annotated[int, Meaning("weighted layers", choices=(18, 50))] = 18,
+    width: StageWidth = 0.5,
+    stem: Stem = STEM,
+    classes: Classes = 1000,
+    kernels: Kernels = 6,
+) -> DyResNet:
     """Build Dy-ResNet18 or 50; ``width`` multiplies ResNet's channels in the stages, ``stem`` are those of the stem.
 
-    ``kernels`` is the number of fixed kernels a channel, 0 for a static network of the same width; width 1 with a stem
-    of 64 and 0 kernels is ResNet.
+    ``kernels`` is the number of fixed kernels per channel, 0 for a static network of the same width; width 1 with a
+    stem of 64 and 0 kernels is ResNet.
     """
     return DyResNet(depth, width, stem, classes, kernels)

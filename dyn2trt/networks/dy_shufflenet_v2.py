@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -9,6 +11,8 @@ from torch.nn import functional as F
 from dyn2trt.blocks.dynamic import DynamicBlock, convolution
 from dyn2trt.networks.initialise import kaiming
 from dyn2trt.networks.mobile_layers import conv_bn
+from dyn2trt.networks.options import Classes, Kernels, Meaning
+from dyn2trt.networks.registry import network
 
 # Channels of the three stages and of the last convolution (Ma et al., ECCV 2018, table 5).
 _WIDTHS = {
@@ -40,7 +44,7 @@ class DyShuffleUnit(DynamicBlock):
         channels: of the output, equal to ``in_channels`` at stride 1.
         right: output channels of the right branch.
         stride: 1 or 2.
-        kernels: fixed kernels a channel; 0 for ordinary convolutions.
+        kernels: fixed kernels per channel; 0 for ordinary convolutions.
     """
 
     def __init__(self, in_channels: int, channels: int, right: int, stride: int, kernels: int) -> None:
@@ -90,7 +94,7 @@ class DyShuffleNetV2(nn.Module):
     Args:
         width: 0.5, 1.0, 1.5 or 2.0.
         classes: number of classes.
-        kernels: fixed kernels a channel; 0 for ordinary convolutions.
+        kernels: fixed kernels per channel; 0 for ordinary convolutions.
         share: the right branch has one ``share``-th of the channels: 4 in the paper; 2 with 0 kernels is ShuffleNetV2.
     """
 
@@ -123,6 +127,15 @@ def _shuffle(x: Tensor, groups: int) -> Tensor:
     return x.reshape(n, groups, c // groups, height, width).transpose(1, 2).reshape(n, c, height, width)
 
 
-def dy_shufflenet_v2(width: float = 1.0, classes: int = 1000, kernels: int = 6) -> DyShuffleNetV2:
+@network(
+    "ShuffleNetV2 for ImageNet, dynamic convolutions in the right branches (DyNet)",
+    dynamic="kernels",
+    input_shape=(1, 3, 224, 224),
+)
+def dy_shufflenet_v2(
+    width: Annotated[float, Meaning("width of ShuffleNetV2's table", choices=(0.5, 1.0, 1.5, 2.0))] = 1.0,
+    classes: Classes = 1000,
+    kernels: Kernels = 6,
+) -> DyShuffleNetV2:
     """Build Dy-ShuffleNetV2, ``width`` one of ShuffleNetV2's table; ``kernels`` = 0 builds the paper's Fix-shuffle."""
     return DyShuffleNetV2(width, classes, kernels)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dyn2trt.blocks import InvertedResidual
 from dyn2trt.errors import Dyn2trtError
+from dyn2trt.networks.options import MaskUnit, Meaning
+from dyn2trt.networks.registry import network
 
 _DEPTH = 4
 
@@ -37,7 +41,7 @@ class Hourglass(nn.Module):
 
 
 class StackedHourglass(nn.Module):
-    """The DynConv authors' pose network: a stem, then hourglasses that each give one heat map a joint.
+    """The DynConv authors' pose network: a stem, then hourglasses that each give one heat map per joint.
 
     [N, 3, H, W], H and W multiples of 64 → one [N, joints, H/4, W/4] a stack. Parameter names are those of the
     authors' ``HourglassNet``.
@@ -87,8 +91,15 @@ def _blocks(channels: int, blocks: int, mask_unit: str) -> nn.Sequential:
     return nn.Sequential(*(InvertedResidual(channels, channels, mask_unit=mask_unit) for _ in range(blocks)))
 
 
+@network(
+    "stacked hourglass of gated inverted residuals", dynamic="positions", task="pose", input_shape=(1, 3, 256, 256)
+)
 def hourglass(
-    stacks: int = 4, features: int = 96, joints: int = 16, blocks: int = 1, mask_unit: str = "pointwise"
+    stacks: Annotated[int, Meaning("hourglasses, each with one heat map per joint", above=0)] = 4,
+    features: Annotated[int, Meaning("channels", above=3)] = 96,
+    joints: Annotated[int, Meaning("joints", above=0)] = 16,
+    blocks: Annotated[int, Meaning("inverted residuals per place", above=0)] = 1,
+    mask_unit: MaskUnit = "pointwise",
 ) -> StackedHourglass:
-    """Build the stacked hourglass; ``features`` channels, ``blocks`` inverted residuals a place."""
+    """Build the stacked hourglass; ``features`` channels, ``blocks`` inverted residuals per place."""
     return StackedHourglass(stacks, features, joints, blocks, mask_unit)

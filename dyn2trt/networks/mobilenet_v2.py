@@ -7,6 +7,8 @@ from torch import Tensor, nn
 from dyn2trt.blocks import InvertedResidual
 from dyn2trt.networks.initialise import kaiming
 from dyn2trt.networks.mobile_layers import conv_bn, multiple_of_8
+from dyn2trt.networks.options import Classes, MaskUnit, Width
+from dyn2trt.networks.registry import network
 
 # Expansion, output channels, number of blocks, stride of the first (Sandler et al., CVPR 2018, table 2).
 _STAGES = (
@@ -50,6 +52,7 @@ class MobileNetV2(nn.Module):
         return self.classifier(nn.functional.adaptive_avg_pool2d(x, 1).flatten(1))
 
 
-def mobilenet_v2(width: float = 1.0, classes: int = 1000, mask_unit: str = "squeeze") -> MobileNetV2:
+@network("MobileNetV2 for ImageNet, gated identity blocks", dynamic="positions", input_shape=(1, 3, 224, 224))
+def mobilenet_v2(width: Width = 1.0, classes: Classes = 1000, mask_unit: MaskUnit = "squeeze") -> MobileNetV2:
     """Build MobileNetV2; ``width`` multiplies the channels, rounded to multiples of 8."""
     return MobileNetV2(width, classes, mask_unit)

@@ -5,10 +5,39 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Annotated
 
 from dyn2trt.errors import Dyn2trtError
 
 Value = str | int | float | bool
+
+
+@dataclass(frozen=True)
+class Meaning:
+    """What an option is, in the annotation of a builder's parameter; see `Option`."""
+
+    doc: str
+    choices: tuple[Value, ...] = ()
+    above: int | None = None
+
+
+# The options that several networks have.
+Classes = Annotated[int, Meaning("number of classes", above=0)]
+Width = Annotated[float, Meaning("multiplier of the channels", above=0)]
+StageWidth = Annotated[float, Meaning("multiplier of the channels of every stage", above=0)]
+Stem = Annotated[int, Meaning("channels of the first convolution", above=0)]
+StemStride = Annotated[int, Meaning("stride of the first convolution; 2 suits 64x64 images", choices=(1, 2))]
+CifarDepth = Annotated[int, Meaning("weighted layers", choices=(8, 14, 20, 26, 32, 110))]
+ResNetDepth = Annotated[int, Meaning("weighted layers", choices=(18, 34, 50, 101, 152))]
+MaskUnit = Annotated[
+    str,
+    Meaning(
+        "gate of a block: of positions (pointwise, squeeze), of the whole layer, or none",
+        choices=("pointwise", "squeeze", "layer", "none"),
+    ),
+]
+Ungated = Annotated[str, Meaning("blocks without a gate, module paths like 'layer1.0 layer2.0'")]
+Kernels = Annotated[int, Meaning("fixed kernels per channel of a dynamic convolution; 0: ordinary ones", above=-1)]
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,8 @@ from torch import Tensor, nn
 from dyn2trt.blocks import BasicBlock, Bottleneck
 from dyn2trt.errors import Dyn2trtError
 from dyn2trt.networks.initialise import kaiming
+from dyn2trt.networks.options import Classes, MaskUnit, ResNetDepth, Ungated, Width
+from dyn2trt.networks.registry import network
 from dyn2trt.networks.stages import HALTING, residual_stage
 from dyn2trt.networks.ungated import NO_BLOCK, ungate
 
@@ -58,8 +60,15 @@ class ResNet(nn.Module):
         return self.fc(self.avgpool(x).flatten(1))
 
 
+@network(
+    "ResNet for ImageNet, gated basic blocks (18, 34) or bottlenecks", dynamic="positions", input_shape=(1, 3, 224, 224)
+)
 def resnet(
-    depth: int = 50, width: float = 1.0, classes: int = 1000, mask_unit: str = "squeeze", ungated: str = NO_BLOCK
+    depth: ResNetDepth = 50,
+    width: Width = 1.0,
+    classes: Classes = 1000,
+    mask_unit: MaskUnit = "squeeze",
+    ungated: Ungated = NO_BLOCK,
 ) -> ResNet:
     """Build ResNet-18, 34, 50, 101 or 152.
 
@@ -70,11 +79,19 @@ def resnet(
     return network
 
 
-def convnet_aig(depth: int = 50, width: float = 1.0, classes: int = 1000, ungated: str = NO_BLOCK) -> ResNet:
+@network(
+    "ConvNet-AIG for ImageNet: ResNet that skips whole layers, image by image",
+    dynamic="layers",
+    input_shape=(1, 3, 224, 224),
+)
+def convnet_aig(
+    depth: ResNetDepth = 50, width: Width = 1.0, classes: Classes = 1000, ungated: Ungated = NO_BLOCK
+) -> ResNet:
     """Build ConvNet-AIG (Veit & Belongie, ECCV 2018): the same ResNet, whose gates skip whole layers."""
     return resnet(depth, width, classes, "layer", ungated)
 
 
-def sact(depth: int = 50, width: float = 1.0, classes: int = 1000) -> ResNet:
+@network("SACT for ImageNet: ResNet whose positions halt one by one", dynamic="positions", input_shape=(1, 3, 224, 224))
+def sact(depth: ResNetDepth = 50, width: Width = 1.0, classes: Classes = 1000) -> ResNet:
     """Build SACT (Figurnov et al., CVPR 2017): the same ResNet, whose positions halt, see `HaltingStage`."""
     return resnet(depth, width, classes, HALTING)

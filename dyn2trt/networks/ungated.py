@@ -13,16 +13,16 @@ NO_BLOCK = "none"
 
 
 def ungate(network: nn.Module, paths: str) -> None:
-    """Take the mask units of some blocks away, so that these are ordinary dense blocks.
+    """Remove the mask units of some blocks, which are ordinary dense blocks from then on.
 
-    The authors of ConvNet-AIG do so with the first, the last and the downsampling layers (README of their code, "Target
-    Rate schedules"); what runs always keeps images from being given up.
+    The authors of ConvNet-AIG do this with the first, the last and the downsampling layers (README of their code,
+    "Target Rate schedules"): layers that always execute keep training from skipping everything for some images.
 
     Args:
         paths: module paths of the blocks, separated by spaces, such as ``layer2.0 layer3.0``; or ``none``.
 
     Raises:
-        Dyn2trtError: a path that is no block of the network.
+        Dyn2trtError: a path that is not a block of the network.
     """
     blocks = dict(all_blocks(network))
     for path in [] if paths == NO_BLOCK else paths.split():

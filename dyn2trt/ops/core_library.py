@@ -13,15 +13,17 @@ from ctypes import Structure, c_char_p, c_float, c_int32, c_int64, c_size_t, c_u
 from functools import cache
 from pathlib import Path
 
+from dyn2trt.contract import VERSION
 from dyn2trt.errors import Dyn2trtError
 
 ENVIRONMENT = "DYN2TRT_CORE_LIBRARY"
 LIBRARY = "libdyn2trt_core.so"
-ABI_VERSION = 1
 
 ALLOW_TF32 = 1
 GENERIC_ONLY = 2
 NCHW, NHWC = 0, 1
+CHAIN = -1
+"""The variant of a gated block that launches the general kernels one after another."""
 
 
 def tile(convolution: int, number: int) -> int:
@@ -99,42 +101,35 @@ class MaskScatter(Structure):
     )
 
 
-class GatedInvertedResidual(Structure):
+class Gate(Structure):
+    """Who decides: a kind of `GATES`, given logits or the gate's weights, and where its logits go."""
+
     _fields_ = (
-        ("dtype", c_int32),
-        ("flags", c_uint32),
-        ("activation", c_int32),
+        ("kind", c_int32),
         ("threshold", c_float),
-        ("mask", c_void_p),
-        ("x", Dense),
-        ("y", Dense),
-        ("expanded", c_int32),
-        *((f"{name}_{part}", c_void_p) for name in ("expand", "depthwise", "project") for part in ("weight", "bias")),
+        *((name, c_void_p) for name in ("given", "weight", "bias", "pooled_weight", "pooled_bias")),
+        ("hidden", c_int32),
+        ("logits", c_void_p),
     )
 
 
-class GatedBasicBlock(Structure):
-    _fields_ = (
-        ("dtype", c_int32),
-        ("flags", c_uint32),
-        *((name, c_int32) for name in ("activation", "stride_h", "stride_w")),
-        ("threshold", c_float),
-        ("mask", c_void_p),
-        *((name, Dense) for name in ("x", "identity", "y")),
-        *((f"{name}_{part}", c_void_p) for name in ("conv1", "conv2") for part in ("weight", "bias")),
-    )
+class Convolution(Structure):
+    """Weight and bias of a block's convolution."""
+
+    _fields_ = (("weight", c_void_p), ("bias", c_void_p), ("c_out", c_int32))
 
 
-class GatedBottleneck(Structure):
+class GatedBlock(Structure):
+    """Any composite; ``kind`` is one of `BLOCKS`."""
+
     _fields_ = (
+        ("kind", c_int32),
         ("dtype", c_int32),
         ("flags", c_uint32),
-        *((name, c_int32) for name in ("activation", "stride_h", "stride_w")),
-        ("threshold", c_float),
-        ("mask", c_void_p),
+        *((name, c_int32) for name in ("variant", "activation", "stride_h", "stride_w")),
+        ("gate", Gate),
         *((name, Dense) for name in ("x", "identity", "y")),
-        ("width", c_int32),
-        *((f"{name}_{part}", c_void_p) for name in ("conv1", "conv2", "conv3") for part in ("weight", "bias")),
+        ("convolutions", Convolution * 3),
     )
 
 
@@ -143,12 +138,7 @@ _PRIMITIVES: dict[str, type[Structure]] = {
     "sparse_conv": SparseConv,
     "mask_scatter": MaskScatter,
 }
-_COMPOSITES: dict[str, type[Structure]] = {
-    "gated_inverted_residual": GatedInvertedResidual,
-    "gated_basic_block": GatedBasicBlock,
-    "gated_bottleneck": GatedBottleneck,
-}
-STRUCTS: tuple[type[Structure], ...] = (Dense, Geometry, SiteSet, *_PRIMITIVES.values(), *_COMPOSITES.values())
+STRUCTS: tuple[type[Structure], ...] = (Dense, Geometry, SiteSet, *_PRIMITIVES.values(), Gate, Convolution, GatedBlock)
 
 
 class CoreLibrary:
@@ -170,16 +160,18 @@ class CoreLibrary:
         self.functions.dyn2trt_status_name.restype = c_char_p
         sizes = {s: self.functions.dyn2trt_sizeof(f"Dyn2trt{s.__name__}".encode()) for s in STRUCTS}
         wrong = [s.__name__ for s, size in sizes.items() if size != ctypes.sizeof(s)]
-        if version != ABI_VERSION or wrong:
+        if version != VERSION or wrong:
             raise Dyn2trtError(
-                f"{path} has interface {version}, this package expects {ABI_VERSION}"
+                f"{path} has interface {version}, this package expects {VERSION}"
                 f"{' and other structs ' + ', '.join(wrong) if wrong else ''}; build it again from these sources"
             )
         for name in _PRIMITIVES:
             self._function(name).argtypes = [c_void_p, c_void_p]
-        for name in _COMPOSITES:
-            self._function(name).argtypes = [c_void_p, c_void_p, c_size_t, c_void_p]
-            self._function(f"{name}_workspace").argtypes = [c_void_p, c_void_p]
+        self._function("gated_block").argtypes = [c_void_p, c_void_p, c_size_t, c_void_p]
+        self._function("gated_block_workspace").argtypes = [c_void_p, c_void_p]
+        self._function("gated_block_variant").argtypes = [c_int32, c_int32]
+        self._function("gated_block_variant").restype = c_char_p
+        self._function("gated_block_choice").argtypes = [c_void_p, c_int32]
 
     def primitive(self, name: str, params: Structure, stream: int) -> None:
         """Launch ``mask_gather``, ``sparse_conv`` or ``mask_scatter``.
@@ -189,23 +181,37 @@ class CoreLibrary:
         """
         self._check(name, self._function(name)(ctypes.byref(params), stream))
 
-    def workspace(self, name: str, params: Structure) -> int:
-        """Bytes of workspace, aligned to 256, that a composite wants.
+    def workspace(self, params: GatedBlock) -> int:
+        """Bytes of workspace, aligned to 256, that a gated block wants.
 
         Raises:
             Dyn2trtError: the sizes contradict each other.
         """
         size = c_size_t()
-        self._check(name, self._function(f"{name}_workspace")(ctypes.byref(params), ctypes.byref(size)))
+        self._check(
+            "gated_block", self.functions.dyn2trt_gated_block_workspace(ctypes.byref(params), ctypes.byref(size))
+        )
         return size.value
 
-    def composite(self, name: str, params: Structure, workspace: int, workspace_bytes: int, stream: int) -> None:
-        """Launch a composite.
+    def gated_block(self, params: GatedBlock, workspace: int, workspace_bytes: int, stream: int) -> None:
+        """Launch a gated block.
 
         Raises:
             Dyn2trtError: the library refused the parameters, the workspace or a launch.
         """
-        self._check(name, self._function(name)(ctypes.byref(params), workspace, workspace_bytes, stream))
+        arguments = (ctypes.byref(params), workspace, workspace_bytes, stream)
+        self._check("gated_block", self.functions.dyn2trt_gated_block(*arguments))
+
+    def variants(self, kind: int) -> tuple[str, ...]:
+        """Names of the fused kernels for a block of `BLOCKS`, by its index; number k of them is variant k + 1."""
+        names: list[str] = []
+        while (name := self.functions.dyn2trt_gated_block_variant(kind, len(names) + 1)) is not None:
+            names.append(name.decode())
+        return tuple(names)
+
+    def choice(self, params: GatedBlock, architecture: int) -> int:
+        """The variant that the library would choose on an architecture (90 for sm_90), `CHAIN` for none."""
+        return self.functions.dyn2trt_gated_block_choice(ctypes.byref(params), architecture)
 
     def _function(self, name: str) -> ctypes._NamedFuncPointer:
         return getattr(self.functions, f"dyn2trt_{name}")

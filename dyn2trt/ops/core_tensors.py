@@ -7,17 +7,18 @@ caller names. Site sets have the static capacity N·H·W, a segment an image; se
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from ctypes import Structure
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from dyn2trt.contract import ACTIVATIONS, FLOATS, REDUCTIONS
+from dyn2trt.contract import ACTIVATIONS, BLOCKS, COMPOSITES, FLOATS, GATES, REDUCTIONS, OpSchema
 from dyn2trt.ops import core_library as core
 from dyn2trt.ops.geometry import Geometry
 from dyn2trt.ops.memory_format import output_format
 
+_COMPOSITES = {schema.torch_name: schema for schema in COMPOSITES}
 _DTYPES = {getattr(torch, name): code for code, name in enumerate(FLOATS)}
 
 
@@ -33,14 +34,20 @@ class CoreOps:
         library: where the kernels are.
         stream: called at every launch for the stream's handle.
         flags: of every call; `core_library.GENERIC_ONLY` for comparisons. tf32 follows torch's own switch.
+        variant: of every gated block; 0 leaves the choice to the library, see ``Dyn2trtGatedBlock``.
     """
 
     def __init__(
-        self, library: core.CoreLibrary, stream: Callable[[], int] = current_cuda_stream, flags: int = 0
+        self,
+        library: core.CoreLibrary,
+        stream: Callable[[], int] = current_cuda_stream,
+        flags: int = 0,
+        variant: int = 0,
     ) -> None:
         self.library = library
         self.stream = stream
         self.flags = flags
+        self.variant = variant
 
     def mask_gather(
         self,
@@ -151,79 +158,55 @@ class CoreOps:
         self.library.primitive("mask_scatter", params, self.stream())
         return y
 
-    def gated_inverted_residual(
-        self, x: Tensor, mask: Tensor, *parameters: Tensor, threshold: float = 0.0, activation: str = "relu6"
-    ) -> Tensor:
-        n, c, h, w = x.shape
-        expanded = parameters[1].shape[0]
-        mask = _mask(mask, (n, 1, h, w))
-        x = _strided(x)
-        named = _parameters(
-            parameters, expand=(expanded, 1, 1, c), depthwise=(3, 3, expanded), project=(c, 1, 1, expanded)
-        )
-        y = self._empty_like(x)
-        params = core.GatedInvertedResidual(
-            dtype=_dtype(x, *named.values()),
-            flags=self._flags(),
-            activation=ACTIVATIONS.index(activation),
-            threshold=threshold,
-            mask=mask.data_ptr(),
-            x=_dense(x),
-            y=_dense(y),
-            expanded=expanded,
-            **{name: tensor.data_ptr() for name, tensor in named.items()},
-        )
-        self._composite("gated_inverted_residual", params, x)
-        return y
+    def implementation(self, schema: OpSchema) -> Callable[..., Any]:
+        """Any op, called as the torch op is."""
+        return partial(self.gated_block, schema) if schema.is_composite else getattr(self, schema.torch_name)
 
-    def gated_basic_block(
-        self, x: Tensor, mask: Tensor, identity: Tensor, *parameters: Tensor, **attributes: Any
-    ) -> Tensor:
-        c, c_out = x.shape[1], identity.shape[1]
-        named = _parameters(parameters, conv1=(c_out, 3, 3, c), conv2=(c_out, 3, 3, c_out))
-        return self._residual("gated_basic_block", core.GatedBasicBlock(), x, mask, identity, named, **attributes)
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        """The composites by their torch names, as in ``torch.ops.dyn2trt``."""
+        if name not in _COMPOSITES:
+            raise AttributeError(f"{type(self).__name__} has no op {name}")
+        return partial(self.gated_block, _COMPOSITES[name])
 
-    def gated_bottleneck(
-        self, x: Tensor, mask: Tensor, identity: Tensor, *parameters: Tensor, **attributes: Any
-    ) -> Tensor:
-        c, c_out, width = x.shape[1], identity.shape[1], parameters[1].shape[0]
-        named = _parameters(parameters, conv1=(width, 1, 1, c), conv2=(width, 3, 3, width), conv3=(c_out, 1, 1, width))
-        params = core.GatedBottleneck(width=width)
-        return self._residual("gated_bottleneck", params, x, mask, identity, named, **attributes)
-
-    def _residual(
-        self,
-        name: str,
-        params: core.GatedBasicBlock | core.GatedBottleneck,
-        x: Tensor,
-        mask: Tensor,
-        identity: Tensor,
-        parameters: dict[str, Tensor],
-        *,
-        threshold: float = 0.0,
-        strides: Sequence[int] = (1, 1),
-        activation: str = "relu",
-    ) -> Tensor:
-        x, identity = _strided(x), _strided(identity)
-        n, _, ho, wo = identity.shape
-        mask = _mask(mask, (n, 1, ho, wo))
+    def gated_block(self, schema: OpSchema, *tensors: Tensor, **attributes: Any) -> Tensor | tuple[Tensor, Tensor]:
+        """The composite ``schema``: y, and the logits of a gate that the op owns."""
+        assert schema.block is not None
+        assert schema.gate is not None
+        complete = schema.complete({k: tuple(v) if isinstance(v, list) else v for k, v in attributes.items()})
+        given = _checked(schema, tensors)
+        x = given["x"]
+        identity = given.get("identity", x)
         y = self._empty_like(identity)
-        params.dtype = _dtype(x, identity, *parameters.values())
-        params.flags = self._flags()
-        params.activation = ACTIVATIONS.index(activation)
-        params.stride_h, params.stride_w = strides
-        params.threshold = threshold
-        params.mask = mask.data_ptr()
-        params.x, params.identity, params.y = _dense(x), _dense(identity), _dense(y)
-        for parameter, tensor in parameters.items():
-            setattr(params, parameter, tensor.data_ptr())
-        self._composite(name, params, x)
-        return y
-
-    def _composite(self, name: str, params: Structure, like: Tensor) -> None:
-        size = self.library.workspace(name, params)
-        workspace = self._empty((size,), torch.uint8, like.device)
-        self.library.composite(name, params, workspace.data_ptr(), size, self.stream())
+        params = core.GatedBlock(
+            kind=BLOCKS.index(schema.block),
+            dtype=_dtype(*(given[t.name] for t in schema.inputs if t.type == "T")),
+            flags=self._flags(),
+            variant=self.variant,
+            activation=ACTIVATIONS.index(complete["activation"]),
+            x=_dense(x),
+            identity=_dense(identity),
+            y=_dense(y),
+        )
+        params.stride_h, params.stride_w = complete.get("strides", (1, 1))
+        for index, convolution in enumerate(schema.block.convolutions):
+            weight, bias = given[f"{convolution.name}_weight"], given[f"{convolution.name}_bias"]
+            params.convolutions[index] = core.Convolution(weight.data_ptr(), bias.data_ptr(), bias.shape[0])
+        gate = params.gate
+        gate.kind, gate.threshold = GATES.index(schema.gate), complete["threshold"]
+        logits: Tensor | None = None
+        if schema.owns_gate:
+            for tensor in schema.gate.parameters:
+                setattr(gate, tensor.name.removeprefix("gate_"), given[tensor.name].data_ptr())
+            gate.hidden = given["gate_bias"].shape[0] if schema.gate.pooled == "layers" else 0
+            n, _, ho, wo = y.shape
+            logits = self._empty((n, 1, ho, wo), torch.float32, y.device)
+            gate.logits = logits.data_ptr()
+        else:
+            gate.given = given["mask"].data_ptr()
+        size = self.library.workspace(params)
+        workspace = self._empty((size,), torch.uint8, x.device)
+        self.library.gated_block(params, workspace.data_ptr(), size, self.stream())
+        return y if logits is None else (y, logits)
 
     def _empty(self, shape: Sequence[int], dtype: torch.dtype, device: torch.device) -> Tensor:
         """An uninitialised tensor, aligned to 256 bytes as torch's CUDA allocator does. The tests override this."""
@@ -286,7 +269,10 @@ def _strided(x: Tensor) -> Tensor:
 
 def _dense(x: Tensor) -> core.Dense:
     layout = core.NHWC if _is_channels_last(x) else core.NCHW
-    return core.Dense(x.data_ptr(), *x.shape, *x.stride(), layout)
+    *strides, stride_w = x.stride()
+    if layout == core.NCHW and x.shape[3] == 1:
+        stride_w = 1  # torch leaves the stride of a single column as it happens to be
+    return core.Dense(x.data_ptr(), *x.shape, *strides, stride_w, layout)
 
 
 def _mask(mask: Tensor, shape: tuple[int, ...] | None = None) -> Tensor:
@@ -297,15 +283,22 @@ def _mask(mask: Tensor, shape: tuple[int, ...] | None = None) -> Tensor:
     return mask.contiguous()
 
 
-def _parameters(tensors: Sequence[Tensor], **weights: tuple[int, ...]) -> dict[str, Tensor]:
-    """Contiguous parameters by field name: a weight of each shape and a bias, depthwise ones [3, 3, C] and [C]."""
-    shapes: dict[str, tuple[int, ...]] = {}
-    for name, shape in weights.items():
-        shapes[f"{name}_weight"] = shape
-        shapes[f"{name}_bias"] = (shape[0 if len(shape) == 4 else -1],)
-    for (name, shape), tensor in zip(shapes.items(), tensors, strict=True):
-        _expect_shape(name, tensor, shape)
-    return {name: tensor.contiguous() for name, tensor in zip(shapes, tensors, strict=True)}
+def _checked(schema: OpSchema, tensors: Sequence[Tensor]) -> dict[str, Tensor]:
+    """A composite's inputs by name, of the schema's shapes, in a form that the core library reads."""
+    sizes: dict[str | int, int] = {}
+    given: dict[str, Tensor] = {}
+    for spec, tensor in zip(schema.inputs, tensors, strict=True):
+        if spec.type != "T" and tensor.dtype != getattr(torch, spec.type):
+            raise TypeError(f"{spec.name} is {spec.type}, not {tensor.dtype}")
+        if tensor.dim() != len(spec.shape):
+            raise ValueError(f"{spec.name} is {list(spec.shape)}, not {list(tensor.shape)}")
+        shape = [
+            s if isinstance(s, int) else sizes.setdefault(s, n) for s, n in zip(spec.shape, tensor.shape, strict=True)
+        ]
+        _expect_shape(spec.name, tensor, shape)
+        is_dense = spec.type == "T" and spec.shape[0] == "N"
+        given[spec.name] = _strided(tensor) if is_dense else tensor.contiguous()
+    return given
 
 
 def _indices(name: str, tensor: Tensor, shape: Sequence[int]) -> Tensor:

@@ -12,8 +12,8 @@ from typing import Any
 
 import torch
 
-from dyn2trt.contract import SCHEMAS
-from dyn2trt.ops import reference
+from dyn2trt.contract import SCHEMAS, OpSchema
+from dyn2trt.ops import reference_blocks
 from dyn2trt.ops.core_library import ENVIRONMENT, LIBRARY, load_core_library
 from dyn2trt.ops.core_tensors import CoreOps
 
@@ -21,17 +21,19 @@ from dyn2trt.ops.core_tensors import CoreOps
 def register_cuda_ops(library: torch.library.Library) -> None:
     """Give every op of `SCHEMAS`, defined in ``library`` already, its CUDA implementation."""
     for schema in SCHEMAS.values():
-        library.impl(schema.torch_name, _implementation(schema.torch_name), "CUDA")
+        library.impl(schema.torch_name, _implementation(schema), "CUDA")
 
 
-def _implementation(name: str) -> Callable[..., Any]:
+def _implementation(schema: OpSchema) -> Callable[..., Any]:
+    name = schema.torch_name
+
     def run(first: torch.Tensor, *rest: Any, **attributes: Any) -> Any:
         # A pointer to another device's memory would be a fault that no later call survives.
         devices = {str(t.device) for t in (first, *rest) if isinstance(t, torch.Tensor)}
         if len(devices) > 1:
             raise ValueError(f"{name}: all tensors on one GPU expected, not on {', '.join(sorted(devices))}")
         with torch.cuda.device(first.device):
-            return getattr(_ops(), name)(first, *rest, **attributes)
+            return _ops().implementation(schema)(first, *rest, **attributes)
 
     run.__name__ = name
     return run
@@ -39,7 +41,7 @@ def _implementation(name: str) -> Callable[..., Any]:
 
 @cache
 def _ops() -> Any:
-    """What runs the ops: `CoreOps`, or the reference module where there is no library."""
+    """What has every op's implementation: `CoreOps`, or the reference's module where there is no library."""
     library = load_core_library()
     if library is not None:
         return CoreOps(library)
@@ -48,4 +50,4 @@ def _ops() -> Any:
         f"release && cmake --build --preset release), or name it in {ENVIRONMENT}",
         stacklevel=3,
     )
-    return reference
+    return reference_blocks

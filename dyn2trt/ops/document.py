@@ -1,18 +1,18 @@
-"""Writes ``docs/ops.md`` from the schemas: ``python -m dyn2trt.ops.document docs/ops.md``."""
+"""Writes what is made of the contract into a checkout: ``python -m dyn2trt.ops.document``."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable
+from pathlib import Path
 
 from dyn2trt import contract
 from dyn2trt.contract import COMPOSITES, DOMAIN, PRIMITIVES, VERSION, Attribute, OpSchema, Tensor
 from dyn2trt.files import write_text
+from dyn2trt.ops.cpp_tables import cpp_tables
 
 _INTRODUCTION = f"""# Ops of domain `{DOMAIN}`, version {VERSION}
 
-This page is generated from `dyn2trt/contract.py`; change that file, then run
-`python -m dyn2trt.ops.document docs/ops.md`.
+This page is generated from `dyn2trt/contract/`; change that, then run `python -m dyn2trt.ops.document`.
 
 {{terms}}
 
@@ -21,8 +21,10 @@ This page is generated from `dyn2trt/contract.py`; change that file, then run
 its op, optional ones included: a 1×1 `SparseConv` is given its set, and a `MaskGather` that gathers nothing takes the
 mask as `x`. It carries `plugin_namespace="{DOMAIN}"` and `plugin_version="{VERSION}"`, by which TensorRT's parser finds
 the plugin; a node whose body is adaptive also carries `schedule` and, for an inverted residual, `expanded_channels`,
-which only the body reads. A position outside the image, or absent from a set, reads as zero: after bias and activation
-of the layer before, as in a padded dense convolution.
+which only the body reads. A composite that owns its gate computes it in float32, whatever `T` is, and gives the logits
+as its second output, which a node names even where nothing reads it; its body is the gate in standard ops and one node
+of the composite that is given logits. A position outside the image, or absent from a set, reads as zero: after bias and
+activation of the layer before, as in a padded dense convolution.
 """
 
 
@@ -64,5 +66,12 @@ def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
 
 
+def generated() -> dict[Path, str]:
+    """The text of every generated file, by its path in a checkout."""
+    header = Path("plugins/core/include/dyn2trt/contract.h")
+    return {Path("docs/ops.md"): ops_page(), header: cpp_tables()}
+
+
 if __name__ == "__main__":
-    write_text(sys.argv[1], ops_page())
+    for path, text in generated().items():
+        write_text(Path(__file__).parents[2] / path, text)

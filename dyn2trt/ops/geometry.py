@@ -93,6 +93,11 @@ class Geometry:
 POINTWISE = Geometry()
 
 
+def same(kernel: int, strides: Sequence[int] = (1, 1)) -> Geometry:
+    """A square convolution whose padding keeps the grid, but for the stride."""
+    return Geometry((kernel, kernel), (strides[0], strides[1]), (kernel // 2,) * 4)
+
+
 def same3x3(strides: Sequence[int] = (1, 1)) -> Geometry:
     """A 3×3 with one position of zero padding on every side."""
-    return Geometry((3, 3), (strides[0], strides[1]), (1, 1, 1, 1))
+    return same(3, strides)

@@ -1,4 +1,4 @@
-"""Reference kernels of the ops in plain torch: the meaning of the contract, on any device that torch indexes.
+"""Reference kernels of the primitives in plain torch: the meaning of the contract, on any device that torch indexes.
 
 Each convolution accumulates in float32 (float64 for float64 tensors) and rounds once, after bias and activation.
 Site sets are exact here: P is the number of sites, rows stand in row-major order of their sites.
@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from dyn2trt.contract import ACTIVATIONS, REDUCTIONS
-from dyn2trt.ops.geometry import Geometry, same3x3
+from dyn2trt.ops.geometry import Geometry
 from dyn2trt.ops.memory_format import output_format
 
 SiteSet = tuple[Tensor, Tensor, Tensor]
@@ -30,7 +30,7 @@ def activate(x: Tensor, activation: str) -> Tensor:
         case "relu6":
             return F.relu6(x)
         case "hard_swish":
-            return x * torch.clamp(x / 6 + 0.5, 0, 1)
+            return F.hardswish(x)
     raise ValueError(f"activation is one of {', '.join(ACTIVATIONS)}, not {activation!r}")
 
 
@@ -163,89 +163,6 @@ def mask_scatter(
     flat[site] = flat[site] + rows.to(wide) if reduction == "add" else rows.to(wide)
     y = activate(flat, activation).to(base.dtype).view(n, h, w, c).permute(0, 3, 1, 2)
     return y.contiguous(memory_format=output_format(base))
-
-
-def gated_inverted_residual(
-    x: Tensor,
-    mask: Tensor,
-    expand_weight: Tensor,
-    expand_bias: Tensor,
-    depthwise_weight: Tensor,
-    depthwise_bias: Tensor,
-    project_weight: Tensor,
-    project_bias: Tensor,
-    *,
-    threshold: float = 0.0,
-    activation: str = "relu6",
-) -> Tensor:
-    """Reference of ``GatedInvertedResidual``: the composition of the primitives."""
-    depthwise = same3x3()
-    sites, _, count, _ = mask_gather(mask, threshold=threshold)
-    _, slots, _, rows = mask_gather(mask, x, threshold=threshold, **depthwise.attributes)
-    rows = sparse_conv(rows, expand_weight, expand_bias, activation=activation)
-    rows = sparse_conv(
-        rows,
-        depthwise_weight,
-        depthwise_bias,
-        slots,
-        sites,
-        count,
-        **depthwise.attributes,
-        group=0,
-        activation=activation,
-    )
-    rows = sparse_conv(rows, project_weight, project_bias)
-    return mask_scatter(x, rows, sites, count)
-
-
-def gated_basic_block(
-    x: Tensor,
-    mask: Tensor,
-    identity: Tensor,
-    conv1_weight: Tensor,
-    conv1_bias: Tensor,
-    conv2_weight: Tensor,
-    conv2_bias: Tensor,
-    *,
-    threshold: float = 0.0,
-    strides: Sequence[int] = (1, 1),
-    activation: str = "relu",
-) -> Tensor:
-    """Reference of ``GatedBasicBlock``: the composition of the primitives."""
-    first, second = same3x3(strides), same3x3()
-    sites, _, count, _ = mask_gather(mask, threshold=threshold)
-    mid_sites, mid_slots, mid_count, _ = mask_gather(mask, threshold=threshold, **second.attributes)
-    _, slots, _, rows = mask_gather(mask, x, threshold=threshold, **second.stacked_on(first).attributes)
-    rows = sparse_conv(
-        rows, conv1_weight, conv1_bias, slots, mid_sites, mid_count, **first.attributes, activation=activation
-    )
-    rows = sparse_conv(rows, conv2_weight, conv2_bias, mid_slots, sites, count, **second.attributes)
-    return mask_scatter(identity, rows, sites, count, activation=activation)
-
-
-def gated_bottleneck(
-    x: Tensor,
-    mask: Tensor,
-    identity: Tensor,
-    conv1_weight: Tensor,
-    conv1_bias: Tensor,
-    conv2_weight: Tensor,
-    conv2_bias: Tensor,
-    conv3_weight: Tensor,
-    conv3_bias: Tensor,
-    *,
-    threshold: float = 0.0,
-    strides: Sequence[int] = (1, 1),
-    activation: str = "relu",
-) -> Tensor:
-    """Reference of ``GatedBottleneck``: the composition of the primitives."""
-    middle = same3x3(strides)
-    sites, _, count, _ = mask_gather(mask, threshold=threshold)
-    _, slots, _, rows = mask_gather(mask, x, threshold=threshold, **middle.attributes)
-    rows = sparse_conv(rows, conv1_weight, conv1_bias, activation=activation)
-    rows = sparse_conv(rows, conv2_weight, conv2_bias, slots, sites, count, **middle.attributes, activation=activation)
-    rows = sparse_conv(rows, conv3_weight, conv3_bias)
-    return mask_scatter(identity, rows, sites, count, activation=activation)
 
 
 def _flat(x: Tensor) -> Tensor:

@@ -7,16 +7,17 @@ of rows, which the mask decides, is an unbacked symbolic integer.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from dyn2trt.contract import DOMAIN, SCHEMAS
-from dyn2trt.ops import reference
+from dyn2trt.contract import DOMAIN, SCHEMAS, OpSchema
 from dyn2trt.ops.cuda import register_cuda_ops
 from dyn2trt.ops.geometry import Geometry
 from dyn2trt.ops.memory_format import output_format
+from dyn2trt.ops.reference_blocks import implementation
 
 _LIBRARY: torch.library.Library | None = None
 
@@ -29,8 +30,9 @@ def register_torch_ops() -> None:
     _LIBRARY = torch.library.Library(DOMAIN, "DEF")
     for schema in SCHEMAS.values():
         _LIBRARY.define(schema.torch_schema, tags=(torch.Tag.needs_exact_strides,))
-        _LIBRARY.impl(schema.torch_name, getattr(reference, schema.torch_name), "CPU")
-        torch.library.register_fake(f"{DOMAIN}::{schema.torch_name}", _FAKES[schema.torch_name], lib=_LIBRARY)
+        _LIBRARY.impl(schema.torch_name, implementation(schema), "CPU")
+        fake = partial(_fake_block, schema) if schema.is_composite else _FAKES[schema.torch_name]
+        torch.library.register_fake(f"{DOMAIN}::{schema.torch_name}", fake, lib=_LIBRARY)
     register_cuda_ops(_LIBRARY)
 
 
@@ -66,19 +68,18 @@ def _fake_mask_scatter(base: Tensor, rows: Tensor, sites: Tensor, count: Tensor,
     return torch.empty_like(base, memory_format=output_format(base))
 
 
-def _fake_inverted_residual(x: Tensor, mask: Tensor, *weights: Tensor, **attributes: Any) -> Tensor:
-    return torch.empty_like(x, memory_format=output_format(x))
-
-
-def _fake_residual(x: Tensor, mask: Tensor, identity: Tensor, *weights: Tensor, **attributes: Any) -> Tensor:
-    return torch.empty_like(identity, memory_format=output_format(identity))
+def _fake_block(schema: OpSchema, *tensors: Tensor, **attributes: Any) -> Tensor | tuple[Tensor, Tensor]:
+    given = {tensor.name: value for tensor, value in zip(schema.inputs, tensors, strict=True)}
+    like = given.get("identity", given["x"])
+    y = torch.empty_like(like, memory_format=output_format(like))
+    if not schema.owns_gate:
+        return y
+    wide = torch.float64 if like.dtype == torch.float64 else torch.float32
+    return y, like.new_empty(like.shape[0], 1, *like.shape[2:], dtype=wide)
 
 
 _FAKES: dict[str, Callable[..., Any]] = {
     "mask_gather": _fake_mask_gather,
     "sparse_conv": _fake_sparse_conv,
     "mask_scatter": _fake_mask_scatter,
-    "gated_inverted_residual": _fake_inverted_residual,
-    "gated_basic_block": _fake_residual,
-    "gated_bottleneck": _fake_residual,
 }

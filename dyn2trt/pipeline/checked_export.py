@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dyn2trt.compare.backends import ONNXRUNTIME, TORCH
-from dyn2trt.compare.comparison import CompareOptions, compare_model
+from dyn2trt.compare.comparison import compare_model
+from dyn2trt.compare.options import CompareOptions
 from dyn2trt.errors import Dyn2trtError
 from dyn2trt.export.metadata import ExportMetadata, read_metadata
 from dyn2trt.export.recipe_export import export_recipe
@@ -45,7 +46,7 @@ def check_file(path: Path, network: nn.Module, warn: Callable[[str], None] = lam
     metadata = read_metadata(path)
     for shape in _shapes(metadata):
         shown = "x".join(map(str, shape))
-        options = CompareOptions(path, backends=(TORCH, ONNXRUNTIME), input_shape=shape)
+        options = CompareOptions(model=path, backends=(TORCH, ONNXRUNTIME), input_shape=shape)
         try:
             comparison, _ = compare_model(options, network=network)
         except Dyn2trtError as error:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 from dyn2trt import __version__
 from dyn2trt.engine.device import this_machine
 from dyn2trt.engine.plugin_library import find_plugin_library
-from dyn2trt.engine.trt import import_tensorrt
 from dyn2trt.errors import MissingDependency
 from dyn2trt.pipeline.stages import Stage
 from dyn2trt.recipe import NOISE, Recipe
+from dyn2trt.run_folder import RunFolder
+from dyn2trt.runtimes.tensorrt_session import tensorrt_and_gpu
 
 if TYPE_CHECKING:
     from dyn2trt.engine import BuildOptions
@@ -22,40 +22,12 @@ if TYPE_CHECKING:
 Tell = Callable[[str], None]
 
 
-@dataclass(frozen=True)
-class RunFolder:
-    """Where a run puts what it makes."""
-
-    path: Path
-
-    def __getattr__(self, name: str) -> Path:
-        try:
-            return self.path / _FILES[name]
-        except KeyError:
-            raise AttributeError(name) from None
-
-
-_FILES = {
-    "model": "model.onnx",
-    "plan": "model.plan",
-    "passport": "model.plan.json",
-    "comparison": "compare.json",
-    "activity": "activity.npz",
-    "bench": "bench.json",
-    "bench_tensorrt": "bench-tensorrt.json",
-    "page": "report.html",
-    "markdown": "report.md",
-}
-
-
 def why_no_engine() -> str | None:
     """Why no TensorRT engine can be built and run on this machine; None when one can."""
     try:
-        trt = import_tensorrt()
+        tensorrt_and_gpu()
     except MissingDependency as error:
         return str(error)
-    if this_machine().gpu is None:
-        return f"TensorRT {trt.__version__} is installed, but there is no NVIDIA GPU"
     return None
 
 
@@ -95,7 +67,7 @@ def stages_of(recipe: Recipe, folder: RunFolder, *, engine: bool, progress: Tell
         inputs=(folder.model, *plans, *images),
         settings={"data": data, "compare": recipe.compare.model_dump(), **software},
     )
-    backends = [("onnxruntime", folder.bench), *([("tensorrt", folder.bench_tensorrt)] if engine else [])]
+    backends = [(name, folder.bench(name)) for name in ("onnxruntime", *(["tensorrt"] if engine else []))]
     for backend, record in backends:
         yield Stage(
             "bench" if backend == "onnxruntime" else f"bench-{backend}",
@@ -145,7 +117,7 @@ def _build(recipe: Recipe, folder: RunFolder, progress: Tell) -> None:
 def _build_options(recipe: Recipe, folder: RunFolder) -> BuildOptions:
     from dyn2trt.engine import BuildOptions
 
-    return BuildOptions.parse(**recipe.build.model_dump(), timing_cache=folder.path / "timing.cache")
+    return BuildOptions.parse(**recipe.build.model_dump(), timing_cache=folder.timing_cache)
 
 
 class _Phases:
@@ -173,7 +145,7 @@ def _compare(recipe: Recipe, folder: RunFolder, engine: bool, progress: Tell) ->
     from dyn2trt.compare.saved import save_activity
     from dyn2trt.files import write_text
 
-    options = replace(from_recipe(recipe, folder.model), plan=folder.plan if engine else None)
+    options = from_recipe(recipe, folder.model, {"plan": folder.plan if engine else None})
     comparison, evidence = compare_model(options, progress)
     if not engine:  # what stands in the way is the machine; that no plan was given only follows
         why = why_no_engine()
@@ -197,7 +169,7 @@ def _bench(recipe: Recipe, folder: RunFolder, backend: str, record: Path, progre
         # A plan that writes its decisions is for comparing; the benchmark builds one that does not.
         given = {} if recipe.export.with_decisions else {"own": folder.plan}
         build = _build_options(recipe, folder)
-        options = with_plans(options, folder.model, given, folder.path / "bench-plans", size, progress, build)
+        options = with_plans(options, folder.model, given, folder.bench_plans, size, progress, build)
     measured = measure(folder.model, x, options, images_spec=data.images, progress=progress)
     write_text(record, measured.record.to_json() + "\n")
 

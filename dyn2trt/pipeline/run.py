@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -10,10 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
 
+from dyn2trt.compare.result import read_comparison
 from dyn2trt.errors import Dyn2trtError
-from dyn2trt.pipeline.recipe_stages import RunFolder, stages_of, why_no_engine
+from dyn2trt.pipeline.recipe_stages import stages_of, why_no_engine
 from dyn2trt.pipeline.stages import is_up_to_date, perform
 from dyn2trt.recipe import load_recipe
+from dyn2trt.run_folder import RunFolder
 
 
 class Display(Protocol):
@@ -89,6 +90,6 @@ def run_recipe(recipe_path: Path, folder_path: Path, display: Display, *, force:
             perform(stage, folder.path)
         results.append(StageResult(stage.name, "done", round(time.monotonic() - started, 1)))
         display.line(f"{stage.name}: done in {results[-1].seconds:.1f} s")
-    comparison = json.loads(folder.comparison.read_text(encoding="utf-8"))
-    causes = [*comparison["causes"], *(cause for backend in comparison["backends"] for cause in backend["causes"])]
-    return RunResult(tuple(results), folder.page, comparison["passed"], tuple(cause["message"] for cause in causes))
+    comparison = read_comparison(folder.comparison)
+    causes = tuple(cause.message for cause in comparison.all_causes)
+    return RunResult(tuple(results), folder.page, comparison.passed, causes)

@@ -1,6 +1,6 @@
 """Stages that run once: a stage is skipped while its inputs and outputs are what they were when it last ended.
 
-A stamp beside the outputs records the fingerprint of what went in and the digest of what came out. It is written
+A stamp next to the outputs records the fingerprint of what went in and the digest of what came out. It is written
 after the stage ends, so an interrupted run starts again at the stage that it was in.
 """
 

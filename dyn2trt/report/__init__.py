@@ -1,1 +1,1 @@
-"""The report on one run: Markdown, and one HTML page that needs nothing beside it."""
+"""The report on one run: Markdown, and one HTML page that needs no other file."""

@@ -19,7 +19,7 @@ class Spread:
     convolutions: int | None
     """That they make kernels for; None without the model's metadata."""
     size: int
-    """Coefficients of an image."""
+    """Coefficients per image."""
     low: float
     """5th percentile."""
     median: float
@@ -32,7 +32,7 @@ class Spread:
 def spreads(
     coefficients: Sequence[npt.NDArray[np.float32]], predictors: Sequence[KernelPredictor]
 ) -> tuple[Spread, ...]:
-    """Sum up coefficients [K, size] a predictor; ``predictors`` is empty where the model's metadata are not there."""
+    """Sum up coefficients [K, size] per predictor; ``predictors`` is empty where the model's metadata are not there."""
     found = []
     for index, values in enumerate(coefficients):
         known = predictors[index] if len(predictors) == len(coefficients) else None

@@ -27,7 +27,7 @@ def as_jpeg(picture: npt.NDArray[np.uint8]) -> bytes:
 
 
 def mask_png(mask: npt.NDArray[np.bool_]) -> bytes:
-    """One bit a site, active white."""
+    """One bit per site, active white."""
     buffer = io.BytesIO()
     Image.fromarray(mask).save(buffer, "PNG", optimize=True)
     return buffer.getvalue()

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from dyn2trt.bench.gate_masks import LAYERS
 from dyn2trt.bench.record import Record
-from dyn2trt.report.run_folder import RunFolder
+from dyn2trt.bench.sweep.gate_masks import LAYERS
+from dyn2trt.report.findings import Findings
 
 
 @dataclass(frozen=True)
@@ -17,7 +17,7 @@ class Fact:
     label: str
 
 
-def headline(run: RunFolder) -> list[Fact]:
+def headline(run: Findings) -> list[Fact]:
     """The first benchmark's first batch, the activity, and the comparison, each in one figure."""
     facts = []
     if run.benches:
@@ -42,11 +42,11 @@ def headline(run: RunFolder) -> list[Fact]:
         if record.activity is not None:
             things = "gated layers run" if record.model.dynamic == ("layers",) else "active sites"
             facts.append(Fact(f"{record.activity.ratio:.0%}", f"{things} on the images, blocks weighted by work"))
-    ran = [b for b in (run.comparison or {}).get("backends", []) if not b["not_run"]]
-    sites = sum(gate["statistics"]["sites"] for backend in ran for gate in backend["gates"])
-    if sites:
-        flipped = sum(gate["statistics"]["flipped"] for backend in ran for gate in backend["gates"])
-        facts.append(Fact(f"{flipped:,}", f"of {sites:,} gate decisions differ from {run.comparison['reference']}"))  # type: ignore[index]
+    if run.comparison is not None:
+        gates = [gate.statistics for backend in run.comparison.backends for gate in backend.gates]
+        if sites := sum(gate.sites for gate in gates):
+            flipped = sum(gate.flipped for gate in gates)
+            facts.append(Fact(f"{flipped:,}", f"of {sites:,} gate decisions differ from {run.comparison.reference}"))
     return facts
 
 

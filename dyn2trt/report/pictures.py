@@ -1,6 +1,6 @@
 """The pictures of a report: each input with where it was computed, and every block's mask.
 
-Gates of positions make a heat map; gates of whole layers a strip, one cell a layer.
+Gates of positions make a heat map; gates of whole layers a strip, one cell per layer.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from dyn2trt.bench.activity import executed_macs
+from dyn2trt.activity.archive import Decisions
+from dyn2trt.activity.summary import executed_share
 from dyn2trt.export.metadata import Block
 from dyn2trt.heat import heat_map, overlay
 from dyn2trt.report.encode import as_jpeg, enlarged, mask_png
-from dyn2trt.report.run_folder import Activity
 
 Weight = Literal["blocks", "macs"]
 
@@ -62,7 +62,7 @@ class Gallery:
     caption: str
 
 
-def gallery(activity: Activity, blocks: Sequence[Block], weight: Weight = "blocks", limit: int = 12) -> Gallery:
+def gallery(decided: Decisions, blocks: Sequence[Block], weight: Weight = "blocks", limit: int = 12) -> Gallery:
     """Draw the first ``limit`` images.
 
     Args:
@@ -70,20 +70,20 @@ def gallery(activity: Activity, blocks: Sequence[Block], weight: Weight = "block
             "blocks" in any case, and every gate is taken to decide on positions.
         weight: whether the heat counts the blocks that were active at a position, or their multiply-accumulates.
     """
-    count = len(activity.masks)
+    count = len(decided.masks)
     known = len(blocks) == count
     whole = [known and blocks[i].gate == "layer" for i in range(count)]
-    size = (int(activity.images.shape[1]), int(activity.images.shape[2]))
+    size = (int(decided.images.shape[1]), int(decided.images.shape[2]))
     weights = None
     if weight == "macs" and known:
         # Per pixel of the image: a site of a coarse grid covers many.
         weights = [float(block.macs_per_active_site * np.prod(block.grid) / np.prod(size)) for block in blocks]
     names = [block.name for block in blocks] if known else [f"gate {i}" for i in range(count)]
-    work = _work(activity, blocks) if known else None
-    shown = range(min(limit, len(activity.images)))
-    photographs = [enlarged(activity.images[i]) for i in shown]
+    work = executed_share(blocks, decided.masks) if known and blocks else None
+    shown = range(min(limit, len(decided.images)))
+    photographs = [enlarged(decided.images[i]) for i in shown]
     spread = [i for i in range(count) if not whole[i]]
-    masks = [activity.masks[i] for i in spread]
+    masks = [decided.masks[i] for i in spread]
     chosen = None if weights is None else [weights[i] for i in spread]
     heats = [heat_map(masks, i, photographs[i].shape[:2], chosen) for i in shown] if spread else []
     # One scale for all pictures, up to what occurs: few networks use all blocks anywhere.
@@ -95,9 +95,9 @@ def gallery(activity: Activity, blocks: Sequence[Block], weight: Weight = "block
             heat=as_jpeg(overlay(photographs[i], heats[i], top)) if heats else None,
             most=float(heats[i].values.max() / (heats[i].full or 1.0)) if heats else 0.0,
             mean=float(heats[i].values.mean() / (heats[i].full or 1.0)) if heats else 0.0,
-            layers=tuple(bool(activity.masks[j][i].any()) for j in range(count) if whole[j]),
-            work=None if work is None else float(work[i]),
-            masks=tuple(_mask(names[j], activity.masks[j][i, 0]) for j in spread),
+            layers=tuple(bool(decided.masks[j][i].any()) for j in range(count) if whole[j]),
+            work=None if work is None else work[i],
+            masks=tuple(_mask(names[j], decided.masks[j][i, 0]) for j in spread),
         )
         for i in shown
     )
@@ -107,7 +107,7 @@ def gallery(activity: Activity, blocks: Sequence[Block], weight: Weight = "block
     return Gallery(
         title="Where it computes" if spread else "Which layers run",
         pictures=pictures,
-        left_out=len(activity.images) - len(pictures),
+        left_out=len(decided.images) - len(pictures),
         low="0" if spread else "",
         high=high if spread else "",
         caption=" ".join(_captions(blocks if known else (), len(spread), sum(whole), weighed=weights is not None)),
@@ -129,9 +129,3 @@ def _captions(blocks: Sequence[Block], positions: int, layers: int, *, weighed: 
         yield f"How many of the {positions} gated blocks are active at each position, as their gates decide."
     if layers:
         yield f"A cell for each of the {layers} gated layers, filled where it runs; the others are skipped."
-
-
-def _work(activity: Activity, blocks: Sequence[Block]) -> np.ndarray:
-    """Share [K] of the gated multiply-accumulates that each image asks for."""
-    done = sum(executed_macs(block, mask) for block, mask in zip(blocks, activity.masks, strict=True))
-    return np.asarray(done / sum(block.macs_total for block in blocks))

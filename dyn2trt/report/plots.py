@@ -10,8 +10,9 @@ import matplotlib
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from dyn2trt.bench.gate_masks import LAYERS
-from dyn2trt.bench.record import Activity, Batch
+from dyn2trt.activity.summary import Activity
+from dyn2trt.bench.record import Batch
+from dyn2trt.bench.sweep.gate_masks import LAYERS
 from dyn2trt.report.dynamic_kernels import Spread
 from dyn2trt.report.svg import INKS, STYLE, to_svg
 
@@ -30,7 +31,7 @@ class Plot:
 
 
 def latency_plot(batch: Batch, activity: Activity | None, name: str) -> Plot:
-    """Median latency of the sparse network over the active ratio, beside the dense line, with break-even and own point.
+    """Median latency over the active ratio: the sparse network, the dense line, break-even, the network's own point.
 
     Whiskers reach to the 90th percentile.
     """

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from dyn2trt.bench.record import Activity, Batch, Environment, Record
+from dyn2trt.activity.summary import Activity
+from dyn2trt.bench.record import Batch, Environment, Memory, Record
 from dyn2trt.bench.summary import (
     break_even_text,
     interval_cell,
@@ -15,6 +16,7 @@ from dyn2trt.bench.summary import (
     milliseconds,
     network_names,
 )
+from dyn2trt.compare.result import BackendResult, GateResult
 from dyn2trt.report.dynamic_kernels import Spread
 
 
@@ -120,31 +122,31 @@ def memory_table(record: Record) -> Table:
     return Table(f"Memory {where}, after one run of batch {batch}", head, tuple(rows))
 
 
-def _memory_values(record: Record, memory: Any) -> tuple[int | None, int | None]:
+def _memory_values(record: Record, memory: Memory) -> tuple[int | None, int | None]:
     if record.mode.backend == "tensorrt":
         return memory.device, memory.activations
     return memory.peak_rss, memory.runtime_rss
 
 
-def gate_table(backend: Mapping[str, Any]) -> Table:
+def gate_table(backend: BackendResult) -> Table:
     """Gate decisions of one backend, block by block, and what each gate decides on the reference's own data."""
-    forced = backend.get("forced_gates") or ()
+    forced = backend.forced_gates
     rows, failed = [], []
-    for index, gate in enumerate(backend["gates"]):
-        own = gate["statistics"]
+    for index, gate in enumerate(backend.gates):
+        own = gate.statistics
         alone = forced[index] if index < len(forced) else None
-        if not gate["passed"] or (alone is not None and not alone["passed"]):
+        if not gate.passed or (alone is not None and not alone.passed):
             failed.append(index)
         rows.append(
             (
-                own["block"],
-                f"{own['sites']:,}",
-                f"{own['active_reference'] / own['sites']:.1%}",
-                f"{own['flipped']:,}",
-                "" if alone is None else f"{alone['statistics']['flipped']:,}",
-                _scientific(own["smallest_margin"]),
-                "" if own["largest_flipped_margin"] is None else _scientific(own["largest_flipped_margin"]),
-                _scientific((alone["statistics"] if alone else own)["logit_error"]),
+                own.block,
+                f"{own.sites:,}",
+                f"{own.active_reference / own.sites:.1%}",
+                f"{own.flipped:,}",
+                "" if alone is None else f"{alone.statistics.flipped:,}",
+                _scientific(own.smallest_margin),
+                "" if own.largest_flipped_margin is None else _scientific(own.largest_flipped_margin),
+                _logit_error(alone or gate),
                 "passed" if index not in failed else "failed",
             )
         )
@@ -159,43 +161,42 @@ def gate_table(backend: Mapping[str, Any]) -> Table:
         "error of logits",
         "result",
     )
-    return Table(f"Gate decisions, {backend['name']}", head, tuple(rows), failed=tuple(failed))
+    return Table(f"Gate decisions, {backend.name}", head, tuple(rows), failed=tuple(failed))
 
 
-def compared_coefficients(backend: Mapping[str, Any]) -> Table:
+def compared_coefficients(backend: BackendResult) -> Table:
     """Coefficients of one backend, a row a predictor of dynamic kernels."""
-    compared = backend["coefficients"]
+    compared = backend.coefficients
     rows = tuple(
         (
-            one["predictor"],
-            f"{one['size']:,}",
-            _scientific(one["max_abs"]),
-            _scientific(one["tolerance"]),
-            "passed" if one["passed"] else "failed",
+            one.predictor,
+            f"{one.size:,}",
+            _scientific(one.max_abs),
+            _scientific(one.tolerance),
+            "passed" if one.passed else "failed",
         )
         for one in compared
     )
-    failed = tuple(index for index, one in enumerate(compared) if not one["passed"])
+    failed = tuple(index for index, one in enumerate(compared) if not one.passed)
     head = ("predictor", "coefficients", "largest difference", "allowed", "result")
-    return Table(f"Coefficients of dynamic kernels, {backend['name']}", head, rows, failed=failed)
+    return Table(f"Coefficients of dynamic kernels, {backend.name}", head, rows, failed=failed)
 
 
-def output_table(backend: Mapping[str, Any]) -> Table:
+def output_table(backend: BackendResult) -> Table:
     """Outputs of one backend, as they are and with the reference's masks forced."""
     rows: list[tuple[str, ...]] = []
     failed = []
-    for masks, outputs in (("as they are", backend["outputs"]), ("forced", backend["forced_outputs"])):
+    for masks, outputs in (("as they are", backend.outputs), ("forced", backend.forced_outputs)):
         for output in outputs:
-            judged = output.get("judged", True)
-            if judged and not output["passed"]:
+            if output.judged and not output.passed:
                 failed.append(len(rows))
-            result = ("passed" if output["passed"] else "failed") if judged else "decisions flipped, not judged"
-            numbers = (_scientific(output[key]) for key in ("error", "tolerance", "max_abs"))
-            rows.append((output["name"], masks, *numbers, result))
+            result = ("passed" if output.passed else "failed") if output.judged else "decisions flipped, not judged"
+            numbers = map(_scientific, (output.error, output.tolerance, output.max_abs))
+            rows.append((output.name, masks, *numbers, result))
     head: tuple[str, ...] = ("output", "masks", "relative error", "allowed", "largest difference", "result")
-    if not backend["forced_outputs"]:
+    if not backend.forced_outputs:
         head, rows = (head[0], *head[2:]), [(row[0], *row[2:]) for row in rows]
-    return Table(f"Outputs, {backend['name']}", head, tuple(rows), text=len(head) - 4, failed=tuple(failed))
+    return Table(f"Outputs, {backend.name}", head, tuple(rows), text=len(head) - 4, failed=tuple(failed))
 
 
 def environment_rows(record: Record) -> Iterator[tuple[str, str]]:
@@ -242,6 +243,12 @@ def _count(value: int) -> str:
     return str(value)
 
 
-def _scientific(value: float | None) -> str:
-    """Two significant digits. None stands for a number that JSON cannot hold."""
-    return "not finite" if value is None else "0" if value == 0 else f"{value:.1e}"
+def _logit_error(gate: GateResult) -> str:
+    """Empty where the backend's logits are not known: nothing was allowed them."""
+    error = gate.statistics.logit_error
+    return "" if gate.tolerance is None else _scientific(math.nan if error is None else error)
+
+
+def _scientific(value: float) -> str:
+    """Two significant digits."""
+    return "not finite" if not math.isfinite(value) else "0" if value == 0 else f"{value:.1e}"

@@ -7,15 +7,12 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from dyn2trt.gates import Decision, halo
+from dyn2trt.gates import Decision
 from dyn2trt.macs import BlockMacs, MacReport
 
 
 def executed_fractions(report: MacReport, decisions: Sequence[Decision]) -> Tensor:
     """The fraction of its multiply-accumulates that each block executed over the batch, float64 [number of blocks].
-
-    Work at the halo is counted at the halo's own sites. As in the authors' code, the halo is a number without a
-    gradient: the gates learn from the work at the active sites.
 
     Raises:
         ValueError: the decisions are of other blocks, in number or order, than the report.
@@ -27,10 +24,7 @@ def executed_fractions(report: MacReport, decisions: Sequence[Decision]) -> Tens
 
 
 def _fraction(block: BlockMacs, mask: Tensor) -> Tensor:
-    reads = halo(mask.detach() >= 0.5, block.halo_grid, stride=block.halo_stride)
-    active, read = mask.sum(dtype=torch.float64), reads.sum(dtype=torch.float64)
-    executed = active * block.macs_per_active_site + read * block.macs_per_halo_site
-    return executed / (mask.shape[0] * block.macs_total)
+    return block.executed(mask).sum() / (mask.shape[0] * block.macs_total)
 
 
 def executed_fraction(report: MacReport, blocks: Tensor) -> Tensor:

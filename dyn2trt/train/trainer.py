@@ -6,7 +6,7 @@ import json
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,6 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from dyn2trt import __version__
 from dyn2trt.blocks import gated_blocks, set_execution
 from dyn2trt.checkpoint import load_checkpoint
 from dyn2trt.errors import Dyn2trtError
@@ -33,6 +32,7 @@ from dyn2trt.train.divergence import DivergenceGuard
 from dyn2trt.train.evaluate import Evaluation, evaluate
 from dyn2trt.train.heat_maps import heat_map_sheet, sample_images
 from dyn2trt.train.logs import EpochLog, TensorBoardLog
+from dyn2trt.train.outcome import Outcome, result_of
 from dyn2trt.train.precision import autocast, keep_gates_in_fp32, make_scaler
 from dyn2trt.train.processes import Process, summed, wait_for_all
 from dyn2trt.train.schedule import moment
@@ -40,24 +40,6 @@ from dyn2trt.train.start import load_start, open_gates, seeded_network
 
 _NO_EFFECT_ON_WEIGHTS = {"data", "workers", "pictures"}
 _DEFAULTS = {name: field.default for name, field in TrainSection.model_fields.items() if not field.is_required()}
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What a finished training left.
-
-    Attributes:
-        weights: checkpoint of the best epoch, by the validation score, among those after ``noise_until``.
-        epochs: number of epochs.
-        seconds: time spent in them.
-        validation, test: of those weights; test is None where the task has none.
-    """
-
-    weights: Path
-    epochs: int
-    seconds: float
-    validation: Evaluation
-    test: Evaluation | None
 
 
 Listener = Callable[[str, dict[str, float]], None]
@@ -177,7 +159,7 @@ class _Trainer:
         test = self._evaluate("test") if self.task.test is not None else None
         outcome = Outcome(weights, self.progress.epochs, self.progress.seconds, validation, test)
         if self.process.writes:
-            result = self._result(outcome)
+            result = result_of(outcome, self._identity(), self.network, self.report)
             write_text(self.output / "result.json", json.dumps(result, indent=1) + "\n")
             commands = commands_before(self.settings.start) + (command or "trained by a program")
             text = card(result, weights, about=self.task.about, commands=commands)
@@ -280,21 +262,6 @@ class _Trainer:
             "options": dict(self.recipe.network.options),
             "input_shape": list(self.recipe.export.input_shape[1:]),
             "processes": self.process.count,
-        }
-
-    def _result(self, outcome: Outcome) -> dict[str, Any]:
-        return {
-            "dyn2trt": __version__,
-            "torch": torch.__version__,
-            "settings": self._identity(),
-            "epochs": outcome.epochs,
-            "seconds": round(outcome.seconds, 1),
-            "parameters": sum(p.numel() for p in self.network.parameters() if p.requires_grad),
-            "macs_dense": self.report.macs_dense,
-            "macs_gated": self.report.macs_gated,
-            "macs_gates": self.report.macs_gates,
-            "validation": outcome.validation.as_dict(),
-            "test": outcome.test.as_dict() if outcome.test else None,
         }
 
 

@@ -5,10 +5,12 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <csetjmp>
 #include <cstdarg>
 #include <cstdio>
 #include <cstring>
+#include <memory>
 #include <mutex>
 #include <string>
 #include <utility>
@@ -17,6 +19,8 @@
 #include "emulator/context.h"
 #include "emulator/cuda_on_cpu.h"
 #include "emulator/guarded_memory.h"
+#include "emulator/mutation.h"
+#include "emulator/proxy.h"
 
 uint3 threadIdx;
 uint3 blockIdx;
@@ -28,10 +32,8 @@ namespace {
 
 constexpr std::size_t kStackBytes = 64 * 1024;
 constexpr std::size_t kSignalStackBytes = 64 * 1024;
-// As fp16, bf16 and fp32 a NaN, as an index far out of any range.
-constexpr uint16_t kPoison = 0x7fff;
 
-enum class State : uint8_t { kRunnable, kAtBlockBarrier, kInWarpMeeting, kDone };
+enum class State : uint8_t { kRunnable, kAtBlockBarrier, kAtClusterBarrier, kInWarpMeeting, kAsleep, kDone };
 
 struct PendingCopy {
   void* to;
@@ -39,15 +41,29 @@ struct PendingCopy {
   int bytes;
   bool valid;
   int group;
+  uint64_t number;  // of the thread's copies, in order
 };
 
 struct Fibre {
   Context context;
+  int thread = 0;  // in its block
+  int rank = 0;    // of its block in the cluster
   State state = State::kDone;
   Place place{};
+  const void* sleeps_on = nullptr;
   unsigned char* stack = nullptr;
   std::vector<PendingCopy> copies;
   int groups_committed = 0;
+  uint64_t copies_started = 0;
+  bool dependencies_met = false;
+};
+
+// A block of the cluster that runs.
+struct Block {
+  int done = 0;
+  int at_barrier = 0;
+  Place barrier{};
+  GuardedBuffer* shared = nullptr;
 };
 
 struct Meeting {
@@ -68,6 +84,9 @@ struct Random {
   unsigned below(unsigned bound) { return static_cast<unsigned>(((next() >> 32) * bound) >> 32); }
 };
 
+// When deferred actions happen. A block draws one.
+enum class Delay : unsigned { kShort, kLong, kUntilNothingElseRuns, kCount };
+
 // What order the runnable threads are taken in. A block draws one: each hides other mistakes.
 enum class Order : unsigned { kRandom, kRandomToo, kNewestFirst, kOldestFirst, kCount };
 
@@ -79,17 +98,23 @@ struct Scheduler {
   std::size_t oldest = 0;                      // kOldestFirst: where in `runnable` to go on
   std::vector<std::vector<Meeting>> meetings;  // of each warp
   Order order = Order::kRandom;
+  Delay delay = Delay::kShort;
+  std::vector<std::function<void()>> deferred;
+  uint64_t clusters_begun = 0;
+  bool locked = false;  // guarded memory, until a wait for the launch ahead
   Context caller;
-  int current = -1;
-  int threads = 0;
-  int done = 0;
-  int at_barrier = 0;
-  Place barrier{};
+  int current = -1;  // fibre
+  int threads = 0;   // of a block
+  int fibres_in_use = 0;
+  std::vector<Block> blocks;  // of the cluster
+  uint64_t first_block = 0;   // its number in the grid
+  int at_cluster_barrier = 0;
 
   const char* kernel = "";
   KernelEntry entry = nullptr;
   const void* params = nullptr;
-  void* shared = nullptr;
+  std::size_t shared_bytes = 0;
+  LaunchTraits traits;
   std::string launched;  // names of kernels, in order
   bool failed = false;
   char message[1024] = "";
@@ -106,7 +131,14 @@ Scheduler& scheduler() {
 
 void describe_place(char* text, std::size_t size, const Scheduler& s) {
   std::snprintf(text, size, "%s, block (%u, %u, %u), thread %d", s.kernel, blockIdx.x, blockIdx.y, blockIdx.z,
-                s.current);
+                s.current < 0 ? -1 : s.fibres[s.current].thread);
+}
+
+void set_indices(uint64_t block, int thread) {
+  threadIdx.x = static_cast<unsigned>(thread);
+  blockIdx.x = static_cast<unsigned>(block % gridDim.x);
+  blockIdx.y = static_cast<unsigned>(block / gridDim.x % gridDim.y);
+  blockIdx.z = static_cast<unsigned>(block / gridDim.x / gridDim.y);
 }
 
 void set_runnable(Scheduler& s, int thread) {
@@ -114,13 +146,13 @@ void set_runnable(Scheduler& s, int thread) {
   s.runnable.push_back(thread);
 }
 
-// All threads of the block, in an order of warps and an order of lanes of its own. With kNewestFirst a warp then runs
-// as far as the next barrier of the block while the others have not begun.
-void release_all(Scheduler& s) {
-  const int warps = (s.threads + 31) / 32;
-  int order[32];
+// `count` fibres from `first` on, those of a block or of a cluster, in an order of warps and an order of lanes of its
+// own. With kNewestFirst a warp then runs as far as the next barrier while the others have not begun.
+void release(Scheduler& s, int first, int count) {
+  const int warps = (count + 31) / 32;
+  std::vector<int> order(static_cast<std::size_t>(warps));
   for (int i = 0; i < warps; ++i) {
-    const int j = static_cast<int>(s.random.below(static_cast<unsigned>(i + 1)));
+    const auto j = s.random.below(static_cast<unsigned>(i + 1));
     order[i] = order[j];
     order[j] = i;
   }
@@ -128,7 +160,7 @@ void release_all(Scheduler& s) {
   for (int i = 0; i < warps; ++i) {
     for (int lane = 0; lane < 32; ++lane) {
       const int thread = 32 * order[i] + (lane ^ flip);
-      if (thread < s.threads) set_runnable(s, thread);
+      if (thread < count) set_runnable(s, first + thread);
     }
   }
 }
@@ -165,44 +197,75 @@ void report_deadlock(Scheduler& s) {
   const Place* last = nullptr;
   State last_state = State::kRunnable;
   int written = 0;
-  for (int i = 0; i < s.threads && written < 4; ++i) {
+  for (int i = 0; i < s.fibres_in_use && written < 4; ++i) {
     const Fibre& fibre = s.fibres[i];
     if (last != nullptr && fibre.state == last_state && fibre.place.line == last->line) continue;
     last = &fibre.place;
     last_state = fibre.state;
     const auto room = sizeof s.message - static_cast<std::size_t>(length);
     if (fibre.state == State::kDone) {
-      length += std::snprintf(s.message + length, room, "%s thread %d at %s", written > 0 ? ";" : "", i,
+      length += std::snprintf(s.message + length, room, "%s thread %d at %s", written > 0 ? ";" : "", fibre.thread,
                               name_of(fibre.state));
     } else {
-      length += std::snprintf(s.message + length, room, "%s thread %d at %s (%s:%d)", written > 0 ? ";" : "", i,
-                              fibre.place.operation, fibre.place.file, fibre.place.line);
+      length += std::snprintf(s.message + length, room, "%s thread %d at %s (%s:%d)", written > 0 ? ";" : "",
+                              fibre.thread, fibre.place.operation, fibre.place.file, fibre.place.line);
     }
     if (length >= static_cast<int>(sizeof s.message)) break;
     ++written;
   }
 }
 
+bool any_left(const Scheduler& s) {
+  return std::any_of(s.blocks.begin(), s.blocks.end(), [&](const Block& b) { return b.done < s.threads; });
+}
+
+// One deferred action, any of them.
+void act(Scheduler& s) {
+  const std::size_t at = s.random.below(static_cast<unsigned>(s.deferred.size()));
+  std::swap(s.deferred[at], s.deferred.back());
+  const std::function<void()> action = std::move(s.deferred.back());
+  s.deferred.pop_back();
+  action();
+}
+
+void act_at_times(Scheduler& s) {
+  constexpr unsigned kOneIn[] = {2, 64};  // of the short delay and the long one
+  if (s.locked) return;
+  if (!s.deferred.empty() && s.delay < Delay::kUntilNothingElseRuns &&
+      s.random.below(kOneIn[static_cast<unsigned>(s.delay)]) == 0) {
+    act(s);
+  }
+  while (s.runnable.empty() && !s.deferred.empty() && any_left(s)) act(s);
+}
+
 // Leaves the running fibre for another one, or for the caller when the block is over or stuck.
 void yield(Scheduler& s, Context& from) {
+  act_at_times(s);
   if (s.runnable.empty()) {
-    if (s.done < s.threads) report_deadlock(s);
+    if (any_left(s)) report_deadlock(s);
     switch_context(from, s.caller);
     return;
   }
   const int next = take_runnable(s);
   if (next == s.current && s.fibres[next].state == State::kRunnable && &from == &s.fibres[next].context) return;
   s.current = next;
-  threadIdx.x = static_cast<unsigned>(next);
+  set_indices(s.first_block + static_cast<uint64_t>(s.fibres[next].rank), s.fibres[next].thread);
   switch_context(from, s.fibres[next].context);
+}
+
+void poison(Block& block, std::size_t bytes) {
+  auto* words = static_cast<uint16_t*>(block.shared->data());
+  for (std::size_t w = 0; w < bytes / 2; ++w) words[w] = kPoison;
 }
 
 void fibre_main() {
   Scheduler& s = scheduler();
-  s.entry(s.params, s.shared);
+  s.entry(s.params, s.blocks[static_cast<std::size_t>(s.fibres[s.current].rank)].shared->data());
   Fibre& self = s.fibres[s.current];
+  if (!self.dependencies_met) kernel_error("ends without a wait for the launch ahead");
   self.state = State::kDone;
-  ++s.done;
+  Block& block = s.blocks[static_cast<std::size_t>(self.rank)];
+  if (++block.done == s.threads && s.traits.cluster > 1) poison(block, s.shared_bytes);  // peers may read no more
   yield(s, self.context);
   __builtin_unreachable();
 }
@@ -215,18 +278,28 @@ void block_here(State state, Place place) {
   yield(s, self.context);
 }
 
-void land(Fibre& fibre, int groups_left) {
+template <class IsDue>
+void land(Scheduler& s, int fibre_number, IsDue is_due) {
+  Fibre& fibre = s.fibres[fibre_number];
   std::size_t kept = 0;
   for (const PendingCopy& copy : fibre.copies) {
-    if (copy.group >= fibre.groups_committed - groups_left) {
+    if (!is_due(copy)) {
       fibre.copies[kept++] = copy;
-    } else if (copy.valid) {
+      continue;
+    }
+    if (copy.valid) {
       std::memcpy(copy.to, copy.from, static_cast<std::size_t>(copy.bytes));
     } else {
       std::memset(copy.to, 0, static_cast<std::size_t>(copy.bytes));
     }
+    generic_write(fibre_number, copy.to);
   }
   fibre.copies.resize(kept);
+}
+
+void set_locked(Scheduler& s, bool locked) {
+  s.locked = locked;
+  lock_guarded_buffers(locked, locked && s.traits.follows);
 }
 
 void on_fault(int signal, siginfo_t* info, void*) {
@@ -288,52 +361,66 @@ void grow_fibres(Scheduler& s, int threads) {
   }
 }
 
-void run_block(Scheduler& s) {
-  s.done = 0;
-  s.at_barrier = 0;
+// The blocks of a cluster, one block without clusters.
+void run_cluster(Scheduler& s, uint64_t first_block) {
+  s.first_block = first_block;
+  s.at_cluster_barrier = 0;
   s.runnable.clear();
   s.oldest = 0;
   for (auto& warp : s.meetings) warp.clear();
   s.order = static_cast<Order>(s.random.below(static_cast<unsigned>(Order::kCount)));
-  for (int i = 0; i < s.threads; ++i) {
+  s.delay = static_cast<Delay>(s.random.below(static_cast<unsigned>(Delay::kCount)));
+  s.deferred.clear();
+  ++s.clusters_begun;
+  for (Block& block : s.blocks) {
+    block.done = block.at_barrier = 0;
+    poison(block, s.shared_bytes);
+  }
+  for (int i = 0; i < s.fibres_in_use; ++i) {
     Fibre& fibre = s.fibres[i];
     fibre.context = make_context(fibre.stack + kStackBytes, fibre_main);
+    fibre.thread = i % s.threads;
+    fibre.rank = i / s.threads;
     fibre.copies.clear();
     fibre.groups_committed = 0;
+    fibre.copies_started = 0;
+    fibre.dependencies_met = !s.traits.overlaps;
   }
-  release_all(s);
+  set_indices(first_block, 0);
+  if (s.traits.overlaps) set_locked(s, true);
+  release(s, 0, s.fibres_in_use);
   yield(s, s.caller);
+  if (!s.failed && !s.deferred.empty()) {
+    s.failed = true;
+    std::snprintf(s.message, sizeof s.message, "%s, block (%u, %u, %u) ends with copies or arrivals under way",
+                  s.kernel, blockIdx.x, blockIdx.y, blockIdx.z);
+  }
 }
 
 // In a shuffled order: no block may count on another having run.
-void run_blocks(Scheduler& s, std::size_t shared_bytes) {
-  const uint64_t blocks = uint64_t{gridDim.x} * gridDim.y * gridDim.z;
-  // A full-period walk over the blocks in an order of its own: block = start + i * step, gcd(step, blocks) = 1.
+void run_blocks(Scheduler& s) {
+  const auto cluster = static_cast<uint64_t>(s.traits.cluster);
+  const uint64_t clusters = uint64_t{gridDim.x} * gridDim.y * gridDim.z / cluster;
+  // A full-period walk over them in an order of its own: number = start + i * step, gcd(step, clusters) = 1.
   uint64_t step = 1, start = 0;
-  if (blocks > 1) {
+  if (clusters > 1) {
     const auto gcd = [](uint64_t a, uint64_t b) {
       while (b != 0) a = std::exchange(b, a % b);
       return a;
     };
-    step = 1 + s.random.next() % (blocks - 1);
-    while (gcd(step, blocks) != 1) ++step;
-    start = s.random.next() % blocks;
+    step = 1 + s.random.next() % (clusters - 1);
+    while (gcd(step, clusters) != 1) ++step;
+    start = s.random.next() % clusters;
   }
-  for (uint64_t i = 0; i < blocks && !s.failed; ++i) {
-    const uint64_t block = (start + static_cast<unsigned __int128>(i) * step) % blocks;
-    blockIdx.x = static_cast<unsigned>(block % gridDim.x);
-    blockIdx.y = static_cast<unsigned>(block / gridDim.x % gridDim.y);
-    blockIdx.z = static_cast<unsigned>(block / gridDim.x / gridDim.y);
-    auto* words = static_cast<uint16_t*>(s.shared);
-    for (std::size_t w = 0; w < shared_bytes / 2; ++w) words[w] = kPoison;
-    run_block(s);
+  for (uint64_t i = 0; i < clusters && !s.failed; ++i) {
+    run_cluster(s, (start + static_cast<unsigned __int128>(i) * step) % clusters * cluster);
   }
 }
 
 }  // namespace
 
 const char* run_grid(const char* kernel, KernelEntry entry, dim3 grid, int threads, std::size_t shared_bytes,
-                     const void* params) {
+                     const void* params, const LaunchTraits& traits) {
   Scheduler& s = scheduler();
   const std::lock_guard<std::mutex> lock(s.mutex);
   s.kernel = kernel;
@@ -342,6 +429,9 @@ const char* run_grid(const char* kernel, KernelEntry entry, dim3 grid, int threa
   s.entry = entry;
   s.params = params;
   s.threads = threads;
+  s.traits = traits;
+  s.shared_bytes = shared_bytes;
+  s.current = -1;
   s.failed = false;
   s.message[0] = '\0';
   if (threads < 1 || threads > 1024 || grid.x == 0 || grid.y == 0 || grid.z == 0 || grid.y > 65535 || grid.z > 65535 ||
@@ -351,49 +441,142 @@ const char* run_grid(const char* kernel, KernelEntry entry, dim3 grid, int threa
                   grid.x, grid.y, grid.z, threads, shared_bytes);
     return s.message;
   }
-  grow_fibres(s, threads);
-  s.meetings.resize(static_cast<std::size_t>((threads + 31) / 32));
+  if (traits.cluster < 1 || traits.cluster > 8 || grid.x % static_cast<unsigned>(traits.cluster) != 0 ||
+      (traits.cluster > 1 && threads % 32 != 0)) {
+    std::snprintf(s.message, sizeof s.message,
+                  "%s: clusters of %d blocks, 1 to 8 of whole warps that divide the grid's %u along x", kernel,
+                  traits.cluster, grid.x);
+    return s.message;
+  }
+  s.fibres_in_use = threads * traits.cluster;
+  grow_fibres(s, s.fibres_in_use);
+  s.meetings.resize(static_cast<std::size_t>((s.fibres_in_use + 31) / 32));
   gridDim = grid;
   blockDim = dim3{static_cast<unsigned>(threads), 1, 1};
-  GuardedBuffer shared(shared_bytes, 128);
-  s.shared = shared.data();
+  std::vector<std::unique_ptr<GuardedBuffer>> shared;
+  s.blocks.assign(static_cast<std::size_t>(traits.cluster), {});
+  for (Block& block : s.blocks) {
+    // Swizzled operands lie at multiples of 1024; a struct that has them is a multiple too, and ends at the guard.
+    shared.push_back(std::make_unique<GuardedBuffer>(shared_bytes, shared_bytes % 1024 == 0 ? 1024 : 128));
+    block.shared = shared.back().get();
+  }
 
   const FaultGuard guard;
   s.runner = pthread_self();
   if (sigsetjmp(s.fault, 1) == 0) {
     s.running = 1;
-    run_blocks(s, shared_bytes);
+    run_blocks(s);
   } else {
     s.failed = true;
   }
   s.running = 0;
   s.current = -1;
+  if (s.locked) set_locked(s, false);
   return s.failed ? s.message : nullptr;
 }
 
 void block_barrier(Place place) {
+  if (taken_out(place)) return;
   Scheduler& s = scheduler();
-  if (s.at_barrier > 0 && (s.barrier.line != place.line || std::strcmp(s.barrier.file, place.file) != 0)) {
-    kernel_error("at the barrier of %s:%d while others wait at %s:%d", place.file, place.line, s.barrier.file,
-                 s.barrier.line);
+  const int rank = s.fibres[s.current].rank;
+  Block& block = s.blocks[static_cast<std::size_t>(rank)];
+  if (block.at_barrier > 0 && (block.barrier.line != place.line || std::strcmp(block.barrier.file, place.file) != 0)) {
+    kernel_error("at the barrier of %s:%d while others wait at %s:%d", place.file, place.line, block.barrier.file,
+                 block.barrier.line);
   }
-  s.barrier = place;
-  if (++s.at_barrier < s.threads) {
+  block.barrier = place;
+  if (++block.at_barrier < s.threads) {
     block_here(State::kAtBlockBarrier, place);
     return;
   }
-  s.at_barrier = 0;
-  release_all(s);
+  block.at_barrier = 0;
+  release(s, rank * s.threads, s.threads);
   yield(s, s.fibres[s.current].context);
 }
+
+void cluster_barrier(Place place) {
+  if (taken_out(place)) return;
+  Scheduler& s = scheduler();
+  if (++s.at_cluster_barrier < s.fibres_in_use) {
+    block_here(State::kAtClusterBarrier, place);
+    return;
+  }
+  s.at_cluster_barrier = 0;
+  release(s, 0, s.fibres_in_use);
+  yield(s, s.fibres[s.current].context);
+}
+
+int cluster_rank() {
+  Scheduler& s = scheduler();
+  return s.fibres[s.current].rank;
+}
+
+void* cluster_peer(const void* shared, int rank) {
+  Scheduler& s = scheduler();
+  const GuardedBuffer& own = *s.blocks[static_cast<std::size_t>(s.fibres[s.current].rank)].shared;
+  const auto offset = static_cast<const unsigned char*>(shared) - static_cast<const unsigned char*>(own.data());
+  if (rank < 0 || rank >= s.traits.cluster || offset < 0 || static_cast<std::size_t>(offset) >= s.shared_bytes) {
+    kernel_error("block %d of a cluster of %d, offset %td of %zu bytes of shared memory", rank, s.traits.cluster,
+                 offset, s.shared_bytes);
+  }
+  return static_cast<unsigned char*>(s.blocks[static_cast<std::size_t>(rank)].shared->data()) + offset;
+}
+
+void dependencies_wait(Place place) {
+  if (taken_out(place)) return;
+  Scheduler& s = scheduler();
+  if (s.locked) set_locked(s, false);
+  s.fibres[s.current].dependencies_met = true;
+}
+
+bool awaits(const void* address) {
+  const Scheduler& s = scheduler();
+  return s.traits.follows && !s.fibres[s.current].dependencies_met && in_workspace(address);
+}
+
+void read_ahead(const std::function<void()>& read) {
+  Scheduler& s = scheduler();
+  const bool locked = s.locked;
+  if (locked) set_locked(s, false);
+  read();
+  if (locked) set_locked(s, true);
+}
+
+void sleep_on(const void* object, Place place) {
+  Scheduler& s = scheduler();
+  s.fibres[s.current].sleeps_on = object;
+  block_here(State::kAsleep, place);
+}
+
+void wake(const void* object) {
+  Scheduler& s = scheduler();
+  for (int i = 0; i < s.fibres_in_use; ++i) {
+    if (s.fibres[i].state == State::kAsleep && s.fibres[i].sleeps_on == object) set_runnable(s, i);
+  }
+}
+
+void defer(std::function<void()> action) { scheduler().deferred.push_back(std::move(action)); }
+
+int running_thread() { return scheduler().current; }
+
+int running_threads() { return scheduler().fibres_in_use; }
+
+SharedMemory shared_memory() {
+  const Scheduler& s = scheduler();
+  const Block& block = s.blocks[static_cast<std::size_t>(s.fibres[s.current].rank)];
+  return {static_cast<unsigned char*>(block.shared->data()), s.shared_bytes};
+}
+
+uint64_t clusters_begun() { return scheduler().clusters_begun; }
 
 void warp_meeting(unsigned mask, Place place, const void* in, void* out, void (*combine)(Lanes& lanes)) {
   Scheduler& s = scheduler();
   const int self = s.current;
-  const int lane = self % 32;
+  const int lane = s.fibres[self].thread % 32;
   const int first = self - lane;
   if (((mask >> lane) & 1u) == 0) kernel_error("%s with mask %08x, which lacks its own lane", place.operation, mask);
-  const unsigned present = s.threads - first >= 32 ? 0xffffffffu : (1u << (s.threads - first)) - 1u;
+  const int lanes = s.threads - (s.fibres[self].thread - lane);
+  const unsigned present = lanes >= 32 ? 0xffffffffu : (1u << lanes) - 1u;
   if ((mask & ~present) != 0) kernel_error("%s with mask %08x names lanes that do not exist", place.operation, mask);
   auto& open = s.meetings[static_cast<std::size_t>(self / 32)];
   std::size_t at = 0;
@@ -428,7 +611,7 @@ void warp_meeting(unsigned mask, Place place, const void* in, void* out, void (*
 void kernel_error(const char* format, ...) {
   Scheduler& s = scheduler();
   const int length = std::snprintf(s.message, sizeof s.message, "%s, block (%u, %u, %u), thread %d: ", s.kernel,
-                                   blockIdx.x, blockIdx.y, blockIdx.z, s.current);
+                                   blockIdx.x, blockIdx.y, blockIdx.z, s.fibres[s.current].thread);
   va_list arguments;
   va_start(arguments, format);
   std::vsnprintf(s.message + length, sizeof s.message - static_cast<std::size_t>(length), format, arguments);
@@ -446,8 +629,11 @@ void cp_async(void* shared, const void* global, int bytes, bool valid) {
   }
   Scheduler& s = scheduler();
   Fibre& self = s.fibres[s.current];
+  if (!self.dependencies_met && valid && (!s.traits.follows || awaits(global))) {
+    kernel_error("cp.async before the wait for the launch ahead");
+  }
   for (int i = 0; i < bytes; i += 2) std::memcpy(static_cast<unsigned char*>(shared) + i, &kPoison, 2);
-  self.copies.push_back({shared, global, bytes, valid, self.groups_committed});
+  self.copies.push_back({shared, global, bytes, valid, self.groups_committed, self.copies_started++});
 }
 
 void cp_async_commit() {
@@ -455,9 +641,21 @@ void cp_async_commit() {
   ++s.fibres[s.current].groups_committed;
 }
 
-void cp_async_wait(int pending) {
+void cp_async_wait(int pending, Place place) {
+  if (taken_out(place)) return;
   Scheduler& s = scheduler();
-  land(s.fibres[s.current], pending);
+  const int due = s.fibres[s.current].groups_committed - pending;
+  land(s, s.current, [due](const PendingCopy& copy) { return copy.group < due; });
+}
+
+void cp_async_then(std::function<void()> arrive) {
+  Scheduler& s = scheduler();
+  const int fibre = s.current;
+  const uint64_t due = s.fibres[fibre].copies_started;
+  defer([&s, fibre, due, arrive = std::move(arrive)] {
+    land(s, fibre, [due](const PendingCopy& copy) { return copy.number < due; });
+    arrive();
+  });
 }
 
 const char* launched() {

@@ -55,6 +55,10 @@ GuardedBuffer::GuardedBuffer(std::size_t bytes, std::size_t alignment) : bytes_(
 
 GuardedBuffer::~GuardedBuffer() { munmap(map_, map_bytes_); }
 
+void GuardedBuffer::lock(bool locked) const {
+  mprotect(first_, static_cast<std::size_t>(last_ - first_), locked ? PROT_NONE : PROT_READ | PROT_WRITE);
+}
+
 bool GuardedBuffer::intact() const {
   for (const unsigned char* byte = first_; byte < last_; ++byte) {
     if (byte == data_) byte += bytes_;
@@ -81,6 +85,21 @@ std::unordered_map<void*, std::unique_ptr<GuardedBuffer>>& buffers() {
 
 }  // namespace
 
+void dyn2trt::emulator::lock_guarded_buffers(bool locked, bool workspace_only) {
+  const std::lock_guard<std::mutex> lock(buffers_mutex());
+  for (const auto& [data, buffer] : buffers()) {
+    if (buffer->workspace || !workspace_only) buffer->lock(locked);
+  }
+}
+
+bool dyn2trt::emulator::in_workspace(const void* address) {
+  const std::lock_guard<std::mutex> lock(buffers_mutex());
+  for (const auto& [data, buffer] : buffers()) {
+    if (buffer->workspace && buffer->holds(address)) return true;
+  }
+  return false;
+}
+
 extern "C" {
 
 // A guarded buffer, filled with NaNs that are absurd integers too. Aligned to 16 bytes.
@@ -91,6 +110,12 @@ DYN2TRT_API void* dyn2trt_emulator_alloc(std::size_t bytes) {
   // Two empty buffers may share no address: each ends at a guard page of its own.
   buffers()[data] = std::move(buffer);
   return data;
+}
+
+// The buffer is a workspace: see LaunchTraits::follows.
+DYN2TRT_API void dyn2trt_emulator_mark_workspace(void* data) {
+  const std::lock_guard<std::mutex> lock(buffers_mutex());
+  buffers().at(data)->workspace = true;
 }
 
 // 1 when nothing was written around the buffer, else 0.

@@ -18,6 +18,10 @@ class GuardedBuffer {
   GuardedBuffer& operator=(const GuardedBuffer&) = delete;
 
   void* data() const { return data_; }
+  bool holds(const void* address) const { return address >= first_ && address < last_; }
+  bool workspace = false;  // what the launches of an op hand to each other
+  // Makes any access fault, or none in the buffer.
+  void lock(bool locked) const;
   // Whether nothing was written around the buffer.
   bool intact() const;
 
@@ -29,5 +33,10 @@ class GuardedBuffer {
   unsigned char* last_ = nullptr;   // one past them
   std::size_t bytes_ = 0;
 };
+
+// All buffers of dyn2trt_emulator_alloc, or those marked as workspace.
+void lock_guarded_buffers(bool locked, bool workspace_only);
+// Whether an address lies in a buffer that is marked as workspace.
+bool in_workspace(const void* address);
 
 }  // namespace dyn2trt::emulator

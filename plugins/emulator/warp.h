@@ -4,10 +4,12 @@
 #include <cstdint>
 
 #include "emulator/block.h"
+#include "emulator/mutation.h"
 
 namespace dyn2trt::emulator {
 
 inline void warp_barrier(unsigned mask, Place place) {
+  if (taken_out(place)) return;
   warp_meeting(mask, place, nullptr, nullptr, [](Lanes&) {});
 }
 

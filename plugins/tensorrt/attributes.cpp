@@ -10,53 +10,29 @@ namespace {
 using nvinfer1::PluginField;
 using nvinfer1::PluginFieldType;
 
-// Indices are the values of Dyn2trtActivation and Dyn2trtReduction.
-constexpr char const* kActivations[] = {"none", "relu", "relu6", "hard_swish"};
-constexpr char const* kReductions[] = {"add", "none"};
+contract::AttributeSpec const& specOf(Attribute attribute) {
+  return contract::kAttributes[static_cast<size_t>(attribute)];
+}
 
-struct Description {
-  char const* name;
-  PluginFieldType type;
-  int32_t length;
-  int32_t smallest;  // of every element of an integer attribute
-};
-
-Description const& descriptionOf(Attribute attribute) {
-  // In the order of enum Attribute.
-  static constexpr Description kDescriptions[] = {
-      {"threshold", PluginFieldType::kFLOAT32, 1, 0}, {"kernel_shape", PluginFieldType::kINT32, 2, 1},
-      {"strides", PluginFieldType::kINT32, 2, 1},     {"pads", PluginFieldType::kINT32, 4, 0},
-      {"dilations", PluginFieldType::kINT32, 2, 1},   {"group", PluginFieldType::kINT32, 1, 0},
-      {"activation", PluginFieldType::kCHAR, 0, 0},   {"reduction", PluginFieldType::kCHAR, 0, 0},
-  };
-  return kDescriptions[static_cast<int32_t>(attribute)];
+PluginFieldType typeOf(contract::AttributeSpec const& spec) {
+  switch (spec.kind) {
+    case contract::Kind::kFloats:
+      return PluginFieldType::kFLOAT32;
+    case contract::Kind::kString:
+      return PluginFieldType::kCHAR;
+    default:
+      return PluginFieldType::kINT32;
+  }
 }
 
 void* valueOf(Attribute attribute, Attributes& attributes) {
-  switch (attribute) {
-    case Attribute::kThreshold:
-      return &attributes.threshold;
-    case Attribute::kKernelShape:
-      return attributes.kernel_shape;
-    case Attribute::kStrides:
-      return attributes.strides;
-    case Attribute::kPads:
-      return attributes.pads;
-    case Attribute::kDilations:
-      return attributes.dilations;
-    case Attribute::kGroup:
-      return &attributes.group;
-    case Attribute::kActivation:
-      return &attributes.activation;
-    case Attribute::kReduction:
-      return &attributes.reduction;
-  }
-  return nullptr;
+  return reinterpret_cast<char*>(&attributes) + specOf(attribute).offset;
 }
 
 std::vector<char const*> choicesOf(Attribute attribute) {
-  if (attribute == Attribute::kActivation) return {std::begin(kActivations), std::end(kActivations)};
-  return {std::begin(kReductions), std::end(kReductions)};
+  if (attribute == Attribute::kActivation)
+    return {std::begin(contract::kActivations), std::end(contract::kActivations)};
+  return {std::begin(contract::kReductions), std::end(contract::kReductions)};
 }
 
 template <class Names>
@@ -93,17 +69,17 @@ std::string readString(Attribute attribute, PluginField const& field, Attributes
 }
 
 std::string readNumbers(Attribute attribute, PluginField const& field, Attributes& attributes) {
-  Description const& wanted = descriptionOf(attribute);
+  contract::AttributeSpec const& wanted = specOf(attribute);
   if (field.length != wanted.length) {
     return std::string(field.name) + " has " + std::to_string(wanted.length) + " elements, not " +
            std::to_string(field.length);
   }
   std::memcpy(valueOf(attribute, attributes), field.data, static_cast<size_t>(wanted.length) * sizeof(int32_t));
-  if (wanted.type == PluginFieldType::kFLOAT32) return "";
+  if (wanted.kind == contract::Kind::kFloats) return "";
   auto const* values = static_cast<int32_t const*>(valueOf(attribute, attributes));
   for (int32_t i = 0; i < wanted.length; ++i) {
-    if (values[i] < wanted.smallest) {
-      return std::string(field.name) + " is at least " + std::to_string(wanted.smallest) + ", not " +
+    if (values[i] < wanted.least) {
+      return std::string(field.name) + " is at least " + std::to_string(wanted.least) + ", not " +
              std::to_string(values[i]);
     }
   }
@@ -112,14 +88,18 @@ std::string readNumbers(Attribute attribute, PluginField const& field, Attribute
 
 }  // namespace
 
-Dyn2trtGeometry Attributes::geometry() const {
-  return {kernel_shape[0], kernel_shape[1], strides[0], strides[1],   pads[0],
-          pads[1],         pads[2],         pads[3],    dilations[0], dilations[1]};
+Dyn2trtGeometry geometryOf(Attributes const& a) {
+  return {a.kernel_shape[0], a.kernel_shape[1], a.strides[0], a.strides[1],   a.pads[0],
+          a.pads[1],         a.pads[2],         a.pads[3],    a.dilations[0], a.dilations[1]};
+}
+
+std::vector<Attribute> attributesOf(contract::Op const& schema) {
+  return {schema.attributes, schema.attributes + schema.n_attributes};
 }
 
 PluginField describe(Attribute attribute) {
-  Description const& description = descriptionOf(attribute);
-  return {description.name, nullptr, description.type, description.length};
+  contract::AttributeSpec const& spec = specOf(attribute);
+  return {spec.name, nullptr, typeOf(spec), spec.length};
 }
 
 std::vector<PluginField> toFields(std::vector<Attribute> const& list, Attributes const& attributes) {
@@ -141,19 +121,20 @@ std::string fromFields(std::vector<Attribute> const& list, nvinfer1::PluginField
   for (int32_t i = 0; i < fields.nbFields; ++i) {
     PluginField const& field = fields.fields[i];
     auto const found = std::find_if(list.begin(), list.end(), [&](Attribute attribute) {
-      return std::strcmp(descriptionOf(attribute).name, field.name) == 0;
+      return std::strcmp(specOf(attribute).name, field.name) == 0;
     });
     if (found == list.end()) {
       std::vector<char const*> known;
-      for (Attribute const attribute : list) known.push_back(descriptionOf(attribute).name);
+      for (Attribute const attribute : list) known.push_back(specOf(attribute).name);
       return std::string("there is no attribute ") + field.name + "; there are " + join(known);
     }
-    Description const& wanted = descriptionOf(*found);
-    if (field.type != wanted.type || field.data == nullptr) {
-      return std::string(field.name) + " is " + nameOf(wanted.type) + ", not " + nameOf(field.type);
+    contract::AttributeSpec const& wanted = specOf(*found);
+    PluginFieldType const type = typeOf(wanted);
+    if (field.type != type || field.data == nullptr) {
+      return std::string(field.name) + " is " + nameOf(type) + ", not " + nameOf(field.type);
     }
-    std::string const wrong = wanted.type == PluginFieldType::kCHAR ? readString(*found, field, attributes)
-                                                                    : readNumbers(*found, field, attributes);
+    std::string const wrong =
+        type == PluginFieldType::kCHAR ? readString(*found, field, attributes) : readNumbers(*found, field, attributes);
     if (!wrong.empty()) return wrong;
   }
   return "";

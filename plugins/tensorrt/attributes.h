@@ -6,26 +6,19 @@
 #include <string>
 #include <vector>
 
+#include "dyn2trt/contract.h"
 #include "dyn2trt/core.h"
 
 namespace dyn2trt::tensorrt {
 
-// Attributes of every op; an op uses those that it lists. Defaults are those of dyn2trt/contract.py.
-struct Attributes {
-  float threshold = 0.0f;
-  int32_t kernel_shape[2] = {1, 1};
-  int32_t strides[2] = {1, 1};
-  int32_t pads[4] = {0, 0, 0, 0};
-  int32_t dilations[2] = {1, 1};
-  int32_t group = 1;
-  int32_t activation = DYN2TRT_NONE;
-  int32_t reduction = DYN2TRT_REDUCE_ADD;
+using contract::Attribute;
+using contract::Attributes;
 
-  // The convolution that kernel_shape, strides, pads and dilations describe.
-  Dyn2trtGeometry geometry() const;
-};
+// The convolution that kernel_shape, strides, pads and dilations describe.
+Dyn2trtGeometry geometryOf(Attributes const& attributes);
 
-enum class Attribute { kThreshold, kKernelShape, kStrides, kPads, kDilations, kGroup, kActivation, kReduction };
+// The attributes that an op lists.
+std::vector<Attribute> attributesOf(contract::Op const& schema);
 
 // Name, type and number of elements, as a creator announces them. Strings have length 0.
 nvinfer1::PluginField describe(Attribute attribute);

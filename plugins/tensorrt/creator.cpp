@@ -9,7 +9,7 @@
 namespace dyn2trt::tensorrt {
 
 Creator::Creator(Op const& op) : op_(op) {
-  for (Attribute const attribute : op.attributes) fields_.push_back(describe(attribute));
+  for (Attribute const attribute : attributesOf(op.schema)) fields_.push_back(describe(attribute));
   collection_ = {static_cast<int32_t>(fields_.size()), fields_.data()};
 }
 
@@ -19,12 +19,14 @@ char const* Creator::getPluginNamespace() const noexcept { return kNamespace; }
 
 nvinfer1::IPluginV3* Creator::createPlugin(char const* name, nvinfer1::PluginFieldCollection const* fields,
                                            nvinfer1::TensorRTPhase) noexcept {
-  Attributes attributes = op_.defaults;
-  std::string wrong = fields != nullptr ? fromFields(op_.attributes, *fields, attributes) : "";
-  if (wrong.empty() && op_.checkAttributes != nullptr) wrong = op_.checkAttributes(attributes);
+  Attributes attributes = op_.schema.defaults;
+  std::string wrong = fields != nullptr ? fromFields(attributesOf(op_.schema), *fields, attributes) : "";
+  if (wrong.empty() && op_.hooks.checkAttributes != nullptr) {
+    wrong = op_.hooks.checkAttributes(op_.schema, attributes);
+  }
   if (!wrong.empty()) {
     std::string const node = name != nullptr && name[0] != '\0' ? std::string("node ") + name + ": " : "";
-    logError(op_.name, node + wrong);
+    logError(op_.name(), node + wrong);
     return nullptr;
   }
   return new (std::nothrow) Plugin(op_, attributes);

@@ -15,7 +15,7 @@ class Creator : public nvinfer1::IPluginCreatorV3One {
   nvinfer1::IPluginV3* createPlugin(char const* name, nvinfer1::PluginFieldCollection const* fields,
                                     nvinfer1::TensorRTPhase phase) noexcept override;
   nvinfer1::PluginFieldCollection const* getFieldNames() noexcept override { return &collection_; }
-  char const* getPluginName() const noexcept override { return op_.name; }
+  char const* getPluginName() const noexcept override { return op_.name(); }
   char const* getPluginVersion() const noexcept override;
   char const* getPluginNamespace() const noexcept override;
 

@@ -1,4 +1,4 @@
-// What one op is, as data: everything that the plugin and creator classes need to know about it.
+// What one op is to the plugin and creator classes: its row of the contract, and what that cannot say.
 #pragma once
 
 #include <NvInferRuntime.h>
@@ -11,24 +11,9 @@
 
 namespace dyn2trt::tensorrt {
 
-// What types and formats a tensor may have. T is one of float32, float16, bfloat16, the same throughout an op.
-enum class Role {
-  kDense,  // T, linear or channels-last (kHWC8), the same in all dense tensors of an op
-  kFlat,   // T, linear: weights, biases, rows
-  kMask,   // float32, linear
-  kIndex,  // int32, linear
-};
-
-struct TensorSpec {
-  char const* name;
-  Role role;
-  // Sizes by symbol, like {"N", "C", "H", "W"}; the same symbol has the same size throughout an op. A number is that
-  // very size, "?" any.
-  std::vector<char const*> shape;
-};
-
 // Inputs and outputs of one call.
 struct Call {
+  contract::Op const& schema;
   Attributes const& attributes;
   std::vector<Tensor> inputs;
   std::vector<Tensor> outputs;
@@ -37,25 +22,17 @@ struct Call {
   void const* in(size_t index) const { return inputs[index].data; }
 };
 
-struct Op {
-  char const* name;
-  std::vector<Attribute> attributes;
-  Attributes defaults;
-
-  // Inputs of which those from `required` on may be left out, together or one by one from the end.
-  std::vector<TensorSpec> inputs;
-  size_t required;
-  std::vector<TensorSpec> outputs;
-
+struct Hooks {
   // What is wrong with these attributes, empty when nothing is. May be null.
-  std::string (*checkAttributes)(Attributes const& attributes);
+  std::string (*checkAttributes)(contract::Op const& schema, Attributes const& attributes);
 
   // What is wrong with a call whose tensors have the specified shapes each. May be null.
   std::string (*checkCall)(Call const& call);
 
   // Shape of the inputs where it depends on the attributes. May be null.
-  void (*adaptInputs)(Attributes const& attributes, std::vector<TensorSpec>& inputs);
+  void (*adaptInputs)(Attributes const& attributes, std::vector<contract::TensorSpec>& inputs);
 
+  // Null where the symbols of the outputs' shapes all occur among the inputs'.
   void (*outputShapes)(Attributes const& attributes, nvinfer1::DimsExprs const* inputs, int32_t nbInputs,
                        nvinfer1::DimsExprs* outputs, nvinfer1::IExprBuilder& builder);
 
@@ -65,15 +42,24 @@ struct Op {
   int (*enqueue)(Call const& call, void* workspace, size_t workspaceBytes, void* stream);
 };
 
-// In the order of PRIMITIVES and COMPOSITES of dyn2trt/contract.py.
+struct Op {
+  contract::Op const& schema;
+  Hooks hooks;
+
+  char const* name() const { return schema.name; }
+  size_t nbInputs() const { return static_cast<size_t>(schema.n_inputs); }
+  size_t nbOutputs() const { return static_cast<size_t>(schema.n_outputs); }
+  // Inputs from there on may be left out, together or one by one from the end.
+  size_t nbRequired() const;
+};
+
+// In the order of the contract.
 std::vector<Op> const& allOps();
 
-// Each from the folder of its name.
-Op maskGather();
-Op sparseConv();
-Op maskScatter();
-Op gatedInvertedResidual();
-Op gatedBasicBlock();
-Op gatedBottleneck();
+// Each in a file of its name.
+Hooks maskGather();
+Hooks sparseConv();
+Hooks maskScatter();
+Hooks gatedBlock();
 
 }  // namespace dyn2trt::tensorrt

@@ -7,27 +7,27 @@
 
 namespace dyn2trt::tensorrt {
 
-constexpr char const* kNamespace = "dyn2trt";
-constexpr char const* kVersion = "1";  // VERSION of dyn2trt/contract.py
+constexpr char const* kNamespace = contract::kDomain;
+constexpr char const* kVersion = DYN2TRT_CONTRACT_VERSION;
 
 class Plugin : public nvinfer1::IPluginV3,
                public nvinfer1::IPluginV3OneCore,
                public nvinfer1::IPluginV3OneBuild,
                public nvinfer1::IPluginV3OneRuntime {
  public:
-  Plugin(Op const& op, Attributes const& attributes) : op_(op), attributes_(attributes), nbInputs_(op.required) {}
+  Plugin(Op const& op, Attributes const& attributes) : op_(op), attributes_(attributes), nbInputs_(op.nbRequired()) {}
 
   // IPluginV3
   nvinfer1::IPluginCapability* getCapabilityInterface(nvinfer1::PluginCapabilityType type) noexcept override;
   nvinfer1::IPluginV3* clone() noexcept override;
 
   // IPluginV3OneCore
-  char const* getPluginName() const noexcept override { return op_.name; }
+  char const* getPluginName() const noexcept override { return op_.name(); }
   char const* getPluginVersion() const noexcept override { return kVersion; }
   char const* getPluginNamespace() const noexcept override { return kNamespace; }
 
   // IPluginV3OneBuild
-  int32_t getNbOutputs() const noexcept override { return static_cast<int32_t>(op_.outputs.size()); }
+  int32_t getNbOutputs() const noexcept override { return static_cast<int32_t>(op_.nbOutputs()); }
   int32_t getOutputDataTypes(nvinfer1::DataType* outputTypes, int32_t nbOutputs, nvinfer1::DataType const* inputTypes,
                              int32_t nbInputs) const noexcept override;
   int32_t getOutputShapes(nvinfer1::DimsExprs const* inputs, int32_t nbInputs, nvinfer1::DimsExprs const* shapeInputs,

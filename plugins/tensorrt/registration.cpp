@@ -4,6 +4,7 @@
 #include <NvInferVersion.h>
 
 #include "creator.h"
+#include "dyn2trt/contract.h"
 #include "log.h"
 #include "plugin.h"
 #include "runtime_library.h"
@@ -21,8 +22,8 @@ namespace {
 // Read from the file by dyn2trt.engine.plugin_library, without loading it.
 #define DYN2TRT_TENSORRT \
   DYN2TRT_TEXT(NV_TENSORRT_MAJOR) "." DYN2TRT_TEXT(NV_TENSORRT_MINOR) "." DYN2TRT_TEXT(NV_TENSORRT_PATCH)
-[[gnu::used]] char const kMarker[] =
-    "dyn2trt-plugins version=" DYN2TRT_VERSION " contract=1 tensorrt=" DYN2TRT_TENSORRT " cuda=" DYN2TRT_CUDA_VERSION;
+[[gnu::used]] char const kMarker[] = "dyn2trt-plugins version=" DYN2TRT_VERSION " contract=" DYN2TRT_CONTRACT_VERSION
+                                     " tensorrt=" DYN2TRT_TENSORRT " cuda=" DYN2TRT_CUDA_VERSION;
 
 [[gnu::constructor]] void registerSelf() {
   // loadLibrary registers what getCreators returns, and refuses a library whose creators are there already.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,20 +10,22 @@ import pytest
 from dynamic_models import export_dynamic
 from rich.console import Console
 
-from dyn2trt.bench.activity import summarise_activity, write_activity
-from dyn2trt.bench.gate_masks import LAYERS, mask_sets
-from dyn2trt.bench.generation import generation_cost
-from dyn2trt.bench.interleave import Budget
-from dyn2trt.bench.measure import graphs_of, measure
+from dyn2trt.activity.archive import write_activity
+from dyn2trt.activity.summary import summarise_activity
+from dyn2trt.bench.measure import measure
 from dyn2trt.bench.options import BenchOptions
 from dyn2trt.bench.record import read_record
+from dyn2trt.bench.sessions import graphs_of
 from dyn2trt.bench.summary import print_summary
+from dyn2trt.bench.sweep.gate_masks import LAYERS, mask_sets
+from dyn2trt.bench.timing.generation import generation_cost
+from dyn2trt.compare.result import Comparison
 from dyn2trt.export.metadata import load_model, read_metadata
 from dyn2trt.files import write_text
 from dyn2trt.report.dynamic_kernels import spreads
 from dyn2trt.report.write import write_report
 
-QUICK = BenchOptions(ratios=(0.5, 1.0), budget=Budget(1, 6, 6, 0), threads=1, memory=False)
+QUICK = BenchOptions(active_ratios=(0.5, 1.0), warmup=1, iterations=6, seconds=0, threads=1, memory=False)
 X = np.random.default_rng(0).normal(size=(4, 3, 32, 32)).astype(np.float32)
 PICTURES = np.zeros((4, 32, 32, 3), np.uint8)
 
@@ -38,7 +39,7 @@ def printed(record: object) -> str:
 def test_dynamic_kernels_are_measured_against_fixed_ones(tmp_path: Path) -> None:
     path = export_dynamic("dy_cifar_resnet")
     assert set(graphs_of(load_model(path))) == {"own", "static"}
-    measured = measure(path, X, replace(QUICK, per_block=True))
+    measured = measure(path, X, QUICK.model_copy(update={"per_block": True}))
     record = measured.record
     (batch,) = record.batches
     assert batch.generation is not None
@@ -93,8 +94,8 @@ def test_halting_units_make_a_ponder_map(tmp_path: Path) -> None:
     (masks,) = mask_sets("blobs", 0.5, metadata.blocks, grids, 4, 1, 0)
     write_text(tmp_path / "metadata.json", metadata.to_json())
     write_activity(tmp_path / "activity.npz", PICTURES, masks)
-    compared = {"format": 1, "backends": [], "causes": [], "images": 4, "inputs": "noise", "yardstick": ""}
-    write_text(tmp_path / "compare.json", json.dumps({**compared, "reference": "torch", "reference_detail": ""}))
+    compared = Comparison("model.onnx", "", "cifar_sact", "fp32", "torch", "", 4, "noise", 1, "", ())
+    write_text(tmp_path / "compare.json", compared.to_json())
     text = write_report(tmp_path, tmp_path / "report.html")[0].read_text()
     assert f"positions in {len(masks)} halting units" in text
     assert "(the ponder map)" in text

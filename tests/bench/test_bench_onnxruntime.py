@@ -6,6 +6,7 @@ import io
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -17,19 +18,19 @@ from hypothesis import strategies as st
 from rich.console import Console
 from typer.testing import CliRunner
 
-from dyn2trt.bench.activity import executed_macs, halo_sites, summarise_activity
-from dyn2trt.bench.contenders import batches_of
-from dyn2trt.bench.gate_masks import LAYERS, mask_sets, patterns_of
-from dyn2trt.bench.interleave import Budget
-from dyn2trt.bench.masks import PATTERNS, to_logits
-from dyn2trt.bench.measure import graphs_of, measure, served_batches
-from dyn2trt.bench.memory_probe import probe_memory
-from dyn2trt.bench.onnxruntime_session import OnnxRuntimeSession
+from dyn2trt.activity.halo import halo
+from dyn2trt.activity.summary import summarise_activity
+from dyn2trt.activity.work import executed_macs
+from dyn2trt.bench.measure import measure, served_batches
 from dyn2trt.bench.options import BenchOptions, image_size, inputs_of, options_of
 from dyn2trt.bench.per_block import cut_block
 from dyn2trt.bench.plans import input_shapes
 from dyn2trt.bench.record import read_record
+from dyn2trt.bench.sessions import graphs_of
 from dyn2trt.bench.summary import print_summary
+from dyn2trt.bench.sweep.contenders import batches_of
+from dyn2trt.bench.sweep.gate_masks import LAYERS, mask_sets, patterns_of
+from dyn2trt.bench.sweep.masks import PATTERNS, to_logits
 from dyn2trt.cli.bench import bench
 from dyn2trt.errors import Dyn2trtError
 from dyn2trt.export.metadata import Block
@@ -38,9 +39,11 @@ from dyn2trt.files import sha256, write_text
 from dyn2trt.ops.bodies import attach_bodies
 from dyn2trt.ops.bodies.hints import computed_whole
 from dyn2trt.recipe import Recipe
+from dyn2trt.runtimes.memory_probe import probe_memory
+from dyn2trt.runtimes.onnxruntime_session import OnnxRuntimeSession
 
 RECORDED = Path(__file__).parents[1] / "data" / "bench_record_before_dynamic_kernels.json"
-QUICK = Budget(warmup=1, min_rounds=6, max_rounds=6, seconds=0)
+QUICK: dict[str, Any] = {"warmup": 1, "iterations": 6, "seconds": 0}
 
 
 @pytest.fixture(scope="module")
@@ -93,7 +96,7 @@ def test_the_halo_is_what_a_convolution_reads(grid: tuple[int, int], stride: int
     for n, h, w in zip(*np.nonzero(mask), strict=True):
         rows, columns = (slice(max(0, stride * p - 1), stride * p + 2) for p in (h, w))
         read[n, rows, columns] = True
-    assert np.array_equal(halo_sites(mask, stride), read.sum(axis=(1, 2)))
+    assert np.array_equal(halo(mask[:, None], read.shape[1:], stride=stride)[:, 0], read)
 
 
 def test_executed_multiply_accumulates_count_active_sites_and_their_halo() -> None:
@@ -193,7 +196,7 @@ def test_a_failing_probe_says_why() -> None:
 
 
 def test_a_benchmark_measures_everything_and_reads_back(path: Path, tmp_path: Path) -> None:
-    options = BenchOptions(batch_sizes=(1, 3), ratios=(0.0, 0.5, 1.0), budget=QUICK, threads=1, per_block=True)
+    options = BenchOptions(batch_sizes=(1, 3), active_ratios=(0.0, 0.5, 1.0), **QUICK, threads=1, per_block=True)
     lines: list[str] = []
     measured = measure(path, noise(shape=(5, *SHAPE[1:])), options, images_spec="noise:5", progress=lines.append)
     record = measured.record
@@ -242,7 +245,7 @@ def test_the_tables_drop_columns_before_they_cut_words(width: int, shown: str, d
 
 def test_the_masks_are_the_networks_own(handmade: Handmade, path: Path) -> None:
     x = noise(shape=(3, *SHAPE[1:]))
-    options = BenchOptions(ratios=(), budget=QUICK, threads=1, memory=False)
+    options = BenchOptions(active_ratios=(), **QUICK, threads=1, memory=False)
     measured = measure(path, x, options)
     logits = handmade.reference(x)
     assert all(np.array_equal(mask, logits[f"logits{i}"] >= 0) for i, mask in enumerate(measured.masks))
@@ -297,12 +300,12 @@ def recipe(**bench_section: object) -> Recipe:
 def test_options_come_from_the_command_line_then_the_recipe_then_the_defaults() -> None:
     wanted = recipe(batch_sizes=[1, 4], active_ratios=[0.5], warmup=0, iterations=7)
     options = options_of(wanted, batch_sizes="2,8", seconds=3.0)
-    assert (options.batch_sizes, options.ratios) == ((2, 8), (0.5,))
+    assert (options.batch_sizes, options.active_ratios) == ((2, 8), (0.5,))
     assert (options.budget.warmup, options.budget.min_rounds, options.budget.seconds) == (0, 7, 3.0)
     assert options_of(None) == BenchOptions()
     with pytest.raises(Dyn2trtError, match="needs at least 6 rounds, not 5"):
         options_of(None, iterations=5)
-    assert options_of(wanted, active_ratios="none").ratios == ()
+    assert options_of(wanted, active_ratios="none").active_ratios == ()
     assert options_of(None, iterations=5000).budget.max_rounds == 5000
     given = {"images": None, "mean": None, "std": "1,2,3", "seed": None}
     source = inputs_of(wanted, **given)

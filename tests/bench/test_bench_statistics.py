@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dyn2trt.bench.break_even import break_even, verdict
-from dyn2trt.bench.interleave import Budget, interleave
-from dyn2trt.bench.latency import Interval, median_interval, speedup, summarise
-from dyn2trt.bench.masks import PATTERNS, blobs, independent, to_logits
+from dyn2trt.bench.sweep.masks import PATTERNS, blobs, independent, to_logits
+from dyn2trt.bench.timing.break_even import break_even, verdict
+from dyn2trt.bench.timing.interleave import Budget, interleave
+from dyn2trt.bench.timing.latency import Interval, median_interval, speedup, summarise
 
 RNG = np.random.default_rng
 

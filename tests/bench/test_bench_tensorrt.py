@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dyn2trt.bench import tensorrt_session
-from dyn2trt.bench.bindings import Binding, resolve_bindings
-from dyn2trt.bench.cuda_graph import CudaGraph
 from dyn2trt.errors import Dyn2trtError, MissingDependency
 from dyn2trt.recipe import BuildSection
+from dyn2trt.runtimes import tensorrt_session
+from dyn2trt.runtimes.bindings import Binding, resolve_bindings
+from dyn2trt.runtimes.cuda_graph import CudaGraph
 
 INPUT, OUTPUT = "input", "output"
 TRT = SimpleNamespace(TensorIOMode=SimpleNamespace(INPUT=INPUT, OUTPUT=OUTPUT), nptype=lambda dtype: dtype)
@@ -80,6 +80,7 @@ class FakeCuda:
         self.freed: list[int] = []
         self.log: list[str] = []
         self.clock = 0.0
+        self.contexts: list[str] = []
         self.capturing: list[tuple[str, Any]] | None = None
         self.graphs: list[list[tuple[str, Any]]] = []
 
@@ -115,6 +116,14 @@ class FakeCuda:
 
     def memcpy_dtoh_async(self, array: np.ndarray, buffer: FakeBuffer, stream: Any) -> None:
         self.submit(stream.handle, "download", lambda: np.copyto(array, self.memory[int(buffer)].reshape(array.shape)))
+
+    def Device(self, _number: int) -> Any:
+        context = SimpleNamespace(push=lambda: self.contexts.append("primary"))
+        return SimpleNamespace(retain_primary_context=lambda: context)
+
+    @property
+    def Context(self) -> Any:
+        return SimpleNamespace(pop=self.contexts.pop)
 
     def mem_get_info(self) -> tuple[int, int]:
         return 10**9 - 100 * len(self.memory), 2 * 10**9
@@ -232,8 +241,9 @@ def test_the_time_holds_what_the_mode_says(cuda: FakeCuda, modes: dict[str, bool
 def test_memory_is_what_the_session_took(cuda: FakeCuda) -> None:
     runner = session(cuda)
     runner.run({"x": X})
-    assert runner.memory == 200  # two buffers in the stand-in's books
-    assert runner.activation_memory == 1234
+    memory = runner.memory({"x": X})
+    assert memory.device == 200  # two buffers in the stand-in's books
+    assert memory.activations == 1234
 
 
 def test_a_session_keeps_to_its_first_shape_and_frees_everything(cuda: FakeCuda) -> None:
@@ -241,9 +251,20 @@ def test_a_session_keeps_to_its_first_shape_and_frees_everything(cuda: FakeCuda)
     runner.run({"x": X})
     with pytest.raises(Dyn2trtError, match="open another session"):
         runner.time({"x": X[:1]})
+    assert cuda.contexts == ["primary"]
     runner.close()
+    assert not cuda.contexts
     assert sorted(cuda.freed) == sorted(cuda.memory)
     assert cuda.log[-2:] == ["destroy executable", "destroy graph"]
+
+
+def test_a_run_of_another_shape_gets_buffers_of_its_own(cuda: FakeCuda) -> None:
+    runner = session(cuda)
+    runner.run({"x": X})
+    assert np.array_equal(runner.run({"x": X[:1]})["y"], 2 * X[:1])
+    assert len(cuda.freed) == 2
+    runner.close()
+    assert sorted(cuda.freed) == sorted(cuda.memory)
 
 
 def test_a_failed_capture_ends_the_capture_and_names_the_error(cuda: FakeCuda) -> None:
@@ -292,9 +313,9 @@ def test_a_dense_twin_on_the_gpu_computes_what_onnx_runtime_computes(tmp_path: P
     import onnx
     from handmade_model import SHAPE, Handmade, noise
 
-    from dyn2trt.bench.onnxruntime_session import OnnxRuntimeSession
     from dyn2trt.engine import BuildOptions, build_engine
     from dyn2trt.export.surgery import dense_twin
+    from dyn2trt.runtimes.onnxruntime_session import OnnxRuntimeSession
 
     twin = dense_twin(Handmade().proto())
     onnx.save(twin, tmp_path / "dense.onnx")
@@ -338,7 +359,7 @@ def test_plans_that_are_missing_are_built_for_the_batches_asked_for(
     given = {"own": tmp_path / "own.plan", "dense": None, "forced": None}
     lines: list[str] = []
     options = with_plans(
-        BenchOptions(batch_sizes=(1, 4), ratios=()), path, given, tmp_path / "plans", (12, 10), lines.append
+        BenchOptions(batch_sizes=(1, 4), active_ratios=()), path, given, tmp_path / "plans", (12, 10), lines.append
     )
     plans = dict(options.plans)
     assert plans == {"own": tmp_path / "own.plan", "dense": tmp_path / "plans" / "dense.plan"}
@@ -350,7 +371,7 @@ def test_plans_that_are_missing_are_built_for_the_batches_asked_for(
         min_shapes="x:1x3x12x10", opt_shapes="x:2x3x12x10", max_shapes="x:8x3x12x10", optimization_level=1
     )
     build = BuildOptions.parse(**section.model_dump())
-    with_plans(BenchOptions(ratios=()), path, given, tmp_path / "plans", (12, 10), lines.append, build)
+    with_plans(BenchOptions(active_ratios=()), path, given, tmp_path / "plans", (12, 10), lines.append, build)
     passport = read_passport(plans["dense"])
     profile = passport.profiles["x"]
     assert (profile.min, profile.opt, profile.max) == ((1, 3, 12, 10), (2, 3, 12, 10), (8, 3, 12, 10))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -22,6 +23,10 @@ import gpu_all
 import gpu_block_cases
 import gpu_blocks
 import gpu_networks
+import gpu_one_block
+import gpu_profile
+import gpu_rivals
+import gpu_steps
 import gpu_tiles
 from gpu_floors import Ceilings
 
@@ -30,6 +35,10 @@ from gpu_floors import Ceilings
 def stand_ins(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setenv(ENVIRONMENT, __file__)  # any file: the CPU's ops run
     monkeypatch.setattr(gpu_blocks, "measure_ceilings", lambda dtype: Ceilings(1e12, 1e14))
+    # The profiler sees no kernels on a CPU.
+    kernels = [gpu_profile.Kernel("sm90_xmma_fprop_implicit_gemm", 3.0, 1), gpu_profile.Kernel("elementwise", 4.0, 1)]
+    for script in (gpu_blocks, gpu_networks):
+        monkeypatch.setattr(script, "profile", lambda call: kernels)
     backends = torch.backends.cudnn, torch.backends.cuda.matmul
     before = torch.backends.cudnn.benchmark, *(b.allow_tf32 for b in backends)
     with cpu_as_cuda(monkeypatch):
@@ -59,6 +68,46 @@ def test_blocks(tmp_path, monkeypatch):
     assert len(rows) == 3 * 2
     assert all(row["sparse_us"] > 0 and row["floor_us"] > 0 and row["active"] <= row["halo"] for row in rows)
     assert {row["active"] for row in rows if row["ratio"] == 1} == {2 * 6 * 6}
+    # A graph's replay takes two milliseconds here, so that the convolutions alone are the fastest rival.
+    assert all(row["rival"] == "convolutions" and 0 < row["convolutions_us"] <= 3 for row in rows)
+    assert all(0 < row["over_rival"]["value"] < 1 and row["eager_us"] > 0 for row in rows)
+    assert all(row["fused_us"] is None and row["compiled_us"] is None for row in rows)
+
+
+@pytest.mark.usefixtures("stand_ins")
+@pytest.mark.parametrize(
+    ("name", "stride"), [("gated_basic_block", 1), ("gated_basic_block", 2), ("gated_bottleneck", 2)]
+)
+def test_fused_rival_computes_the_block(name, stride):
+    case = gpu_block_cases.Case(name, 2, 8, 4, 8, (7, 7), torch.float16, stride=stride)
+    tensors, given = gpu_block_cases.parameters(case, 0), gpu_block_cases.inputs(case, 0)
+    run = gpu_rivals.fused(case, tensors)
+    torch.testing.assert_close(run(given), gpu_block_cases.dense(case, tensors)(given), rtol=1e-2, atol=1e-2)
+    assert gpu_rivals.fused(replace(case, dtype=torch.float32), tensors) is None
+
+
+def test_fastest_rival_decides():
+    assert gpu_rivals.fastest({"convolutions": 3.0, "fused": None, "compiled": 2.0}) == "compiled"
+
+
+@pytest.mark.parametrize("network", ["dense", "sparse"])
+def test_kinds_of_kernels_by_their_names(network):
+    """On a profile of a GPU: the pose network at batch 1, whose gates stand outside the blocks."""
+    record = json.loads((gpu_all.ROOT / "benchmarks/results/h200/kernels_pose_4x96.json").read_text())
+    profiled = next(n for n in record["networks"] if n["batch"] == 1 and n["execution"] == network)
+    kernels = [gpu_profile.Kernel(k["kernel"], k["us"], k["launches"]) for k in profiled["kernels"]]
+    kinds = gpu_profile.by_kind(kernels)
+    unnamed = sum(k.us for k in kernels if k.name == "(unnamed by the profiler)")
+    assert sum(kinds.values()) == pytest.approx(sum(k.us for k in kernels))
+    assert kinds.get("other", 0) == pytest.approx(unnamed)
+    if network == "dense":
+        assert kinds["addition or activation"] == pytest.approx(540.3 + 189.6 + 88.3, abs=0.1)
+        assert "gate" not in kinds
+        assert "gated block" not in kinds
+    else:
+        gates = kinds["gate"] + kinds["comparison"] + kinds["copy or cast"]
+        assert gates == pytest.approx(842.1)
+        assert kinds["gated block"] > 1700
 
 
 @pytest.mark.usefixtures("stand_ins")
@@ -109,13 +158,14 @@ def test_networks(tmp_path, monkeypatch):
     )
     record = json.loads((tmp_path / "network.json").read_text())
     assert [(row["batch"], row["ratio"]) for row in record["measurements"]] == [(2, 0.5)]
-    assert all(np.isfinite(row["over_cudnn"]["value"]) for row in record["measurements"])
+    assert all(np.isfinite(row["over_rival"]["value"]) for row in record["measurements"])
+    assert all(set(row["kernels_us"]) == {"dense", "sparse"} for row in record["measurements"])
 
 
 def test_one_command_for_everything(tmp_path, capsys, monkeypatch):
     """Its steps run commands that exist, it goes on after a failure, and tests that were all skipped are no success."""
-    monkeypatch.setattr(gpu_all, "find_plugin_library", lambda: tmp_path)
-    gpu_all.main(output=tmp_path, only="", dry_run=True)
+    monkeypatch.setattr(gpu_steps, "find_plugin_library", lambda: tmp_path)
+    gpu_all.main(output=tmp_path, only="", everything=True, dry_run=True)
     printed = capsys.readouterr().out
     scripts = {word for word in printed.split() if word.endswith(".py")}
     assert scripts
@@ -128,13 +178,14 @@ def test_one_command_for_everything(tmp_path, capsys, monkeypatch):
 
     monkeypatch.setattr(gpu_all, "this_machine", lambda: SimpleNamespace(gpu="one"))
     monkeypatch.setattr(gpu_all, "find_core_library", lambda: tmp_path)
+    monkeypatch.setattr(gpu_all, "libraries", lambda: {"library": "as built"})
     skipped = tmp_path / "test_skipped.py"
     skipped.write_text("import pytest\n\n\n@pytest.mark.skip(reason='why')\ndef test_it(): ...\n")
     steps = [
-        gpu_all.Step("fails", (sys.executable, "-c", "print('seen'); raise SystemExit(3)")),
-        gpu_all.Step("absent", ("true",), needs=("no-such-program",)),
-        gpu_all.Step("hollow", (*gpu_all.PYTEST, str(skipped), f"--junitxml={tmp_path / 'hollow.xml'}")),
-        gpu_all.Step("works", ("true",)),
+        gpu_steps.Step("fails", (sys.executable, "-c", "print('seen'); raise SystemExit(3)")),
+        gpu_steps.Step("absent", ("true",), needs=("no-such-program",)),
+        gpu_steps.Step("hollow", (*gpu_steps.PYTEST, str(skipped), f"--junitxml={tmp_path / 'hollow.xml'}")),
+        gpu_steps.Step("works", ("true",)),
     ]
     monkeypatch.setattr(gpu_all, "steps_for", lambda folder: steps)
     with pytest.raises(typer.Exit) as ended:
@@ -152,11 +203,12 @@ def test_what_finds_no_time_is_left_for_the_next_call(tmp_path, capsys, monkeypa
     """A step that runs out of time is ended with all that it started; --resume repeats it, and not what passed."""
     monkeypatch.setattr(gpu_all, "this_machine", lambda: SimpleNamespace(gpu="one"))
     monkeypatch.setattr(gpu_all, "find_core_library", lambda: tmp_path)
+    monkeypatch.setattr(gpu_all, "libraries", lambda: {"library": "as built"})
     started = tmp_path / "started"
     steps = [
-        gpu_all.Step("quick", ("sh", "-c", f"echo quick >> {started}")),
-        gpu_all.Step("slow", ("sh", "-c", f"echo slow >> {started}; (sleep 2; echo late >> {started}) & wait")),
-        gpu_all.Step("last", ("sh", "-c", f"echo last >> {started}")),
+        gpu_steps.Step("quick", ("sh", "-c", f"echo quick >> {started}")),
+        gpu_steps.Step("slow", ("sh", "-c", f"echo slow >> {started}; (sleep 2; echo late >> {started}) & wait")),
+        gpu_steps.Step("last", ("sh", "-c", f"echo last >> {started}")),
     ]
     monkeypatch.setattr(gpu_all, "steps_for", lambda folder: steps)
     with pytest.raises(typer.Exit) as ended:
@@ -167,13 +219,35 @@ def test_what_finds_no_time_is_left_for_the_next_call(tmp_path, capsys, monkeypa
     assert printed.endswith("no time left for last; --resume goes on\n")
     records = json.loads((tmp_path / "summary.json").read_text())["steps"]
     assert [(r["name"], r["exit_code"]) for r in records] == [("quick", 0), ("slow", None)]
-    steps[1] = gpu_all.Step("slow", ("sh", "-c", f"sleep 3; echo again >> {started}"))
+    steps[1] = gpu_steps.Step("slow", ("sh", "-c", f"sleep 3; echo again >> {started}"))
     with pytest.raises(typer.Exit) as ended:
         gpu_all.main(output=tmp_path, resume=True)
     assert ended.value.exit_code == 0
     assert started.read_text().split() == ["quick", "slow", "again", "last"]
     records = json.loads((tmp_path / "summary.json").read_text())["steps"]
     assert [(r["name"], r["exit_code"]) for r in records] == [("quick", 0), ("slow", 0), ("last", 0)]
+
+    monkeypatch.setattr(gpu_all, "libraries", lambda: {"library": "built again"})
+    with pytest.raises(typer.Exit):
+        gpu_all.main(output=tmp_path, resume=True)
+    assert started.read_text().split()[4:] == ["quick", "again", "last"], "what passed with another library runs again"
+
+
+def test_first_part_fits_into_eight_minutes(tmp_path):
+    first = [step for step in gpu_steps.steps_for(tmp_path) if not step.later]
+    assert {"tests", "memcheck", "racecheck", "blocks", "pose", "ncu_basic_block"} <= {step.name for step in first}
+    assert all(step.question for step in first)
+    assert sum(step.seconds for step in first) <= 600  # when every step takes all of its time
+    names = [step.name for step in first]
+    assert names.index("memcheck") < names.index("blocks") < names.index("ncu_basic_block")
+
+
+def test_one_block_for_a_profiler(stand_ins, monkeypatch):
+    calls = []
+    real = gpu_block_cases.sparse
+    monkeypatch.setattr(gpu_block_cases, "sparse", lambda *a: lambda *b: calls.append(real(*a)(*b)))
+    gpu_one_block.main("gated_basic_block", 8, 6, 2, ratio=0.5, dtype="fp32")
+    assert [tuple(y.shape) for y in calls] == [(2, 8, 6, 6)] * gpu_one_block.CALLS
 
 
 def test_compiling_one_code_for_many_shapes_stays_static():

@@ -11,19 +11,19 @@ import pytest
 import torch
 from compare_models import CHECKPOINT, GATE_BIAS, INPUTS, damaged, export_official, result_of
 from dynamic_models import export_dynamic
-from polygraphy.backend.base import BaseRunner
-from polygraphy.backend.onnxrt import OnnxrtRunner
 from torch import Tensor, nn
 
 from dyn2trt.blocks import CoefficientPredictor, DynamicConv2d, InvertedResidual
 from dyn2trt.compare import comparison as module
-from dyn2trt.compare.backends import Feed, NotRun
-from dyn2trt.compare.comparison import CompareOptions, compare_model
+from dyn2trt.compare.comparison import compare_model
+from dyn2trt.compare.options import CompareOptions
 from dyn2trt.compare.result import Comparison
 from dyn2trt.compare.table import describe
 from dyn2trt.engine import build_engine
-from dyn2trt.errors import Dyn2trtError
+from dyn2trt.errors import Dyn2trtError, MissingDependency
 from dyn2trt.export import export_network
+from dyn2trt.runtimes.onnxruntime_session import OnnxRuntimeSession
+from dyn2trt.runtimes.session import Feed, Session
 
 
 class AsDeployed:
@@ -32,22 +32,21 @@ class AsDeployed:
     detail = "as deployed"
 
     def __init__(self, model: onnx.ModelProto, name: str = "onnxruntime") -> None:
-        self._model, self.name = model.SerializeToString(), name
+        self._model, self.name = model, name
 
-    def runner(self, feed: Feed, *, forced: bool = False, taps: Sequence[str] = ()) -> BaseRunner:
-        import onnxruntime
-
+    def session(self, feed: Feed, *, forced: bool = False, taps: Sequence[str] = ()) -> Session:
         if forced or taps:
-            raise NotRun("only the plan is there")
-        session = onnxruntime.InferenceSession(self._model, providers=["CPUExecutionProvider"])
-        return OnnxrtRunner(session, name=self.name)
+            raise MissingDependency("only the plan is there")
+        return OnnxRuntimeSession(self._model, 1)
 
 
 def compare_deployed(
     model: Path, monkeypatch: pytest.MonkeyPatch, checkpoint: Path | None = CHECKPOINT, images: str = str(INPUTS)
 ) -> Comparison:
     monkeypatch.setattr(module, "OnnxRuntimeBackend", lambda model, *_: AsDeployed(model))
-    options = CompareOptions(model, ("torch", "onnxruntime"), checkpoint=checkpoint, images=images, bisect=True)
+    options = CompareOptions(
+        model=model, backends=("torch", "onnxruntime"), checkpoint=checkpoint, images=images, bisect=True
+    )
     return compare_model(options)[0]
 
 
@@ -119,8 +118,8 @@ def test_coefficients_behind_a_flipped_decision_are_not_judged(
     export_network(GatedThenDynamic().eval(), input_shape=(2, 3, 8, 8), path=sound, with_decisions=True)
     (bias,) = [t.name for t in onnx.load(sound).graph.initializer if "mask" in t.name and t.name.endswith("bias")]
     deployed = onnx.load(damaged(sound, tmp_path / "gate.onnx", bias, lambda values: values + 0.3 * flipped))
-    monkeypatch.setattr(module, "TensorRTBackend", lambda *_: AsDeployed(deployed, "tensorrt"))
-    comparison, _ = compare_model(CompareOptions(sound, ("onnxruntime", "tensorrt"), images="noise:2"))
+    monkeypatch.setattr(module, "TensorRtBackend", lambda *_: AsDeployed(deployed, "tensorrt"))
+    comparison, _ = compare_model(CompareOptions(model=sound, backends=("onnxruntime", "tensorrt"), images="noise:2"))
     result = result_of(comparison, "tensorrt")
     assert (len(result.gates), len(result.coefficients)) == (1, 0 if flipped else 1)
     told = "its coefficients follow from the flips too, and are not compared"
@@ -147,7 +146,7 @@ def test_outputs_alone_say_what_of_its_decisions_is_not_known(
 def test_a_plan_without_a_gpu_is_not_run_and_says_why(tmp_path: Path) -> None:
     model, plan = export_official(ops="dense"), tmp_path / "model.plan"
     build_engine(model, plan)
-    options = CompareOptions(model, checkpoint=CHECKPOINT, images=str(INPUTS), plan=plan)
+    options = CompareOptions(model=model, checkpoint=CHECKPOINT, images=str(INPUTS), plan=plan)
     comparison, _ = compare_model(options)
     assert comparison.passed
     assert "there is no NVIDIA GPU" in (result_of(comparison, "tensorrt").not_run or "")
@@ -156,9 +155,9 @@ def test_a_plan_without_a_gpu_is_not_run_and_says_why(tmp_path: Path) -> None:
     other.doc_string = "another file"
     onnx.save(other, tmp_path / "other.onnx")
     with pytest.raises(Dyn2trtError, match=r"model\.plan was built from another file than .*other\.onnx"):
-        compare_model(CompareOptions(tmp_path / "other.onnx", checkpoint=CHECKPOINT, plan=plan))
+        compare_model(CompareOptions(model=tmp_path / "other.onnx", checkpoint=CHECKPOINT, plan=plan))
     with pytest.raises(Dyn2trtError, match=r"absent\.plan"):
-        compare_model(CompareOptions(model, checkpoint=CHECKPOINT, plan=tmp_path / "absent.plan"))
+        compare_model(CompareOptions(model=model, checkpoint=CHECKPOINT, plan=tmp_path / "absent.plan"))
 
 
 def test_an_output_that_is_missing_is_no_match(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -169,7 +168,7 @@ def test_an_output_that_is_missing_is_no_match(monkeypatch: pytest.MonkeyPatch) 
             if name == "out0":
                 node.output[index] = "renamed"
     monkeypatch.setattr(module, "OnnxRuntimeBackend", lambda *_: AsDeployed(model))
-    options = CompareOptions(export_official(), ("torch", "onnxruntime"), checkpoint=CHECKPOINT)
+    options = CompareOptions(model=export_official(), backends=("torch", "onnxruntime"), checkpoint=CHECKPOINT)
     comparison, _ = compare_model(options)
     assert not comparison.passed
     assert result_of(comparison).outputs[0].error == np.inf

@@ -13,9 +13,9 @@ from compare_models import CHECKPOINT, export_official
 from typer.testing import CliRunner
 
 from dyn2trt.cli.compare import compare
-from dyn2trt.compare.options import compare_options, parse_backends
-from dyn2trt.compare.tolerances import Tolerances
+from dyn2trt.compare.options import compare_options
 from dyn2trt.errors import Dyn2trtError
+from dyn2trt.recipe.tolerances import Tolerances
 
 RECIPE = """
 [network]
@@ -70,7 +70,7 @@ def test_what_is_typed_goes_before_the_recipe(folder: Path) -> None:
         images="noise",
         std="1,2,3",
         seed=0,
-        tolerance=["out0:1e-3"],
+        tolerances=["out0:1e-3"],
         rtol=["1e-2"],
     )
     assert (typed.backends, typed.required) == (("onnxruntime", "torch"), True)
@@ -82,7 +82,7 @@ def test_what_is_typed_goes_before_the_recipe(folder: Path) -> None:
 @pytest.mark.parametrize("text", ["torch", "torch,torch", "torch,onnx", ""])
 def test_backends_that_are_none(text: str) -> None:
     with pytest.raises(Dyn2trtError, match=r"there is no backend|expected two or more different backends"):
-        parse_backends(text)
+        compare_options(model=Path("model.onnx"), backends=text)
 
 
 def test_normalisation_has_three_numbers(folder: Path) -> None:

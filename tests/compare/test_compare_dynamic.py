@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,24 +11,26 @@ from compare_models import damaged, result_of
 from dynamic_models import checkpoint_of, export_dynamic
 from handmade_model import METADATA, Handmade, noise
 
-from dyn2trt.bench.masks import to_logits
-from dyn2trt.bench.onnxruntime_session import OnnxRuntimeSession
-from dyn2trt.compare.backends import NotRun, OnnxRuntimeBackend, parse_provider
+from dyn2trt.bench.sweep.masks import to_logits
+from dyn2trt.compare.backends import OnnxRuntimeBackend
 from dyn2trt.compare.coefficients import judge_coefficients
-from dyn2trt.compare.comparison import CompareOptions, compare_model
+from dyn2trt.compare.comparison import compare_model
 from dyn2trt.compare.graphs import observed
-from dyn2trt.compare.names import block_input, block_output
+from dyn2trt.compare.options import CompareOptions
 from dyn2trt.compare.saved import save_activity
 from dyn2trt.compare.table import render
+from dyn2trt.errors import MissingDependency
 from dyn2trt.export.metadata import KernelPredictor, read_metadata
 from dyn2trt.export.surgery import inline_composites
 from dyn2trt.ops.bodies import attach_bodies
+from dyn2trt.runtimes.names import block_input, block_output
+from dyn2trt.runtimes.onnxruntime_session import OnnxRuntimeSession, parse_provider
 
 PREDICTOR = "layer2.0.predictor"
 
 
 def options_for(model: Path, **changes: object) -> CompareOptions:
-    return replace(CompareOptions(model, checkpoint=checkpoint_of(model), images="noise:3"), **changes)
+    return CompareOptions(**{"model": model, "checkpoint": checkpoint_of(model), "images": "noise:3", **changes})
 
 
 @pytest.mark.parametrize(
@@ -132,7 +133,9 @@ def test_the_provider_of_onnx_runtime_can_be_chosen() -> None:
     metadata = read_metadata(model)
     assert (parse_provider("cuda"), parse_provider("cpu")) == ("CUDAExecutionProvider", "CPUExecutionProvider")
     assert OnnxRuntimeBackend(model, metadata).detail.endswith("CPUExecutionProvider")
-    with pytest.raises(NotRun, match=r"this onnxruntime has no NoSuchProvider; it has .*CPUExecutionProvider"):
+    with pytest.raises(
+        MissingDependency, match=r"this onnxruntime has no NoSuchProvider; it has .*CPUExecutionProvider"
+    ):
         OnnxRuntimeBackend(model, metadata, "NoSuchProvider")
     comparison, _ = compare_model(options_for(export_dynamic("dy_cifar_resnet"), provider="NoSuchProvider"))
     assert "has no NoSuchProvider" in (result_of(comparison).not_run or "")

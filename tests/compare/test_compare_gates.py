@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 import json
+import math
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
+from handmade_model import METADATA
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from polygraphy.comparator import IterationResult
 
+from dyn2trt.compare import runs
+from dyn2trt.compare.allowance import allowed_errors
 from dyn2trt.compare.bisect import first_divergence
 from dyn2trt.compare.gates import GateStatistics, compare_gates
 from dyn2trt.compare.metrics import NormResult
-from dyn2trt.compare.result import BackendResult, Cause, Comparison, OutputResult
+from dyn2trt.compare.result import BackendResult, Cause, Comparison, GateResult, OutputResult, read_comparison
 from dyn2trt.compare.verdict import causes, judge_forced_gates, judge_free_gates, judge_outputs
+from dyn2trt.errors import Dyn2trtError
+from dyn2trt.recipe.tolerances import Tolerances
 
 
 def grid(*values: float) -> np.ndarray:
@@ -176,3 +185,50 @@ def test_json_has_no_numbers_that_json_lacks() -> None:
     document = json.loads(comparison(backend).to_json(), parse_constant=pytest.fail)
     assert document["passed"] is True
     assert document["backends"][0]["outputs"][0]["error"] is None
+
+
+def test_what_torch_itself_flips_of_a_layer_is_counted_once_an_image(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the flips of a backend are, beside which the figure stands."""
+    layer = replace(METADATA.blocks[0], gate="layer")
+    metadata = replace(METADATA, precision="fp16", outputs=("out0",), blocks=(layer,))
+
+    def iteration(*logits: float) -> IterationResult:
+        decided = np.array(logits, np.float32)[:, None, None, None]
+        outputs = {"out0": np.ones((3, 4), np.float32), "logits0": np.broadcast_to(decided, (3, 1, *layer.grid))}
+        return IterationResult(outputs, 0.0, "torch")
+
+    monkeypatch.setattr(runs, "run", lambda *_, **__: [iteration(-0.001, -1, 1)])
+    allowed = allowed_errors(metadata, Tolerances(), object(), [{}], [{}], [iteration(0.001, -1, 1)])  # type: ignore[arg-type, list-item]
+    assert allowed.torch_itself.startswith("torch in fp16 itself flips 1, ")
+
+
+def test_a_comparison_survives_its_file(tmp_path: Path) -> None:
+    broken = OutputResult("out0", float("nan"), 1e-5, float("inf"), 0, False)
+    gate = compare_gates("b", grid(-1, 1), logits=grid(-1, np.nan))
+    result = BackendResult(
+        "tensorrt", "11.4", gates=(GateResult(gate, 1e-4, False),), outputs=(broken,), causes=(Cause("numbers", "off"),)
+    )
+    absent = BackendResult("onnxruntime", "", not_run="not installed")
+    written = comparison(result, absent)
+    (tmp_path / "compare.json").write_text(written.to_json())
+    found = read_comparison(tmp_path / "compare.json")
+    assert (found.passed, [b.passed for b in found.backends]) == (False, [False, False])
+    assert found.all_causes == written.all_causes
+    assert math.isnan(found.backends[0].outputs[0].error)
+    assert found.backends[0].gates[0].statistics.flipped == gate.flipped
+    assert found.backends[1] == absent
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"format": 2}, "has format 2, expected 1; write it again with dyn2trt compare"),
+        ({"images": "many"}, r"is damaged \(images: .*integer"),
+        ({"backends": [{"detail": ""}]}, r"is damaged \(backends\.0\.name: Field required\)"),
+    ],
+)
+def test_a_damaged_comparison_says_which_field(change: dict, message: str, tmp_path: Path) -> None:
+    document = json.loads(comparison().to_json())
+    (tmp_path / "compare.json").write_text(json.dumps({**document, **change}))
+    with pytest.raises(Dyn2trtError, match=message):
+        read_comparison(tmp_path / "compare.json")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,15 +12,16 @@ import onnx
 import pytest
 from compare_models import BLOCKS, CHECKPOINT, GATE_BIAS, INPUTS, WEIGHT, damaged, export_official, result_of
 
-from dyn2trt.compare.comparison import CompareOptions, compare_model
+from dyn2trt.compare.comparison import compare_model
+from dyn2trt.compare.options import CompareOptions
 from dyn2trt.compare.saved import save_activity, save_runs
 from dyn2trt.compare.table import render
-from dyn2trt.compare.tolerances import Tolerances
 from dyn2trt.errors import Dyn2trtError
+from dyn2trt.recipe.tolerances import Tolerances
 
 
 def options_for(model: Path, **changes: object) -> CompareOptions:
-    return replace(CompareOptions(model, checkpoint=CHECKPOINT, images=str(INPUTS)), **changes)
+    return CompareOptions(**{"model": model, "checkpoint": CHECKPOINT, "images": str(INPUTS), **changes})
 
 
 @pytest.mark.parametrize("ops", ["composite", "primitive"])

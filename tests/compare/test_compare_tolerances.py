@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dyn2trt.compare.metrics import NormCompareFunc, norm_result, relative_error
-from dyn2trt.compare.tolerances import Tolerances, parse_tolerances
 from dyn2trt.errors import Dyn2trtError
+from dyn2trt.recipe.tolerances import Tolerances, parse_tolerances
 
 
 def test_polygraphys_syntax() -> None:

@@ -10,10 +10,11 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from core_cases import DTYPES, MASKS, assert_close, dense, error, mask, parameters
+from core_cases import DTYPES, MASKS, assert_close, dense, error, mask, parameters, reference_of
 from torch import Tensor
 
 import dyn2trt.ops  # noqa: F401  registers torch.ops.dyn2trt
+from dyn2trt.errors import Dyn2trtError
 from dyn2trt.ops import reference
 from dyn2trt.ops.core_library import ALLOW_TF32, GENERIC_ONLY, find_core_library, load_core_library, tile
 from dyn2trt.ops.core_tensors import CoreOps
@@ -66,7 +67,7 @@ def on_gpu(tensors: list[Tensor]) -> list[Tensor]:
 
 def expected(name: str, tensors: list[Tensor], attributes: dict[str, object]) -> tuple[Tensor, Tensor]:
     """The reference in float64 and at the tensors' precision, on the GPU."""
-    run: Callable[..., Tensor] = getattr(reference, name)
+    run: Callable[..., Tensor] = reference_of(name)
     gpu = on_gpu(tensors)
     wide = [t if i == 1 else t.double() for i, t in enumerate(gpu)]  # input 1 is the logits
     return run(*wide, **attributes), run(*gpu, **attributes)
@@ -105,6 +106,35 @@ def test_every_tile(name, size):
         for number in range(tiles):
             y = getattr(with_flags(tile(convolution, number)), name)(*gpu, **attributes)
             assert_close(y, *wanted)
+
+
+FUSED_SIZES = {name: SIZES[name] for name in ("small odd", "small strided", "large")} | {
+    "small wide": (2, 160, 200, 9, 20, 1),
+    "small widest": (1, 256, 72, 5, 9, 1),
+    "batch of one": (1, 96, 576, 33, 47, 1),
+}
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("size", FUSED_SIZES)
+@pytest.mark.parametrize("name", COMPOSITES)
+def test_every_fused_variant(name, size, dtype):
+    """Those that this GPU runs and that take the block, not only the one that is chosen; the same bits every time."""
+    library = load_core_library()
+    assert library is not None
+    for number in range(1, len(library.variants(COMPOSITES.index(name))) + 1):
+        run = getattr(CoreOps(library, variant=number), name)
+        for seed, kind in enumerate(MASKS):
+            tensors, attributes = block(name, FUSED_SIZES[size], kind, dtype, "nhwc", seed)
+            gpu = on_gpu(tensors)
+            try:
+                y = run(*gpu, **attributes)
+            except Dyn2trtError as refused:
+                if "does not take this block" in str(refused) or "needs sm_" in str(refused):
+                    break
+                raise
+            assert_close(y, *expected(name, tensors, attributes))
+            assert torch.equal(y.view(torch.int16), run(*gpu, **attributes).view(torch.int16))
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from core_cases import DTYPES, LAYOUTS, MASKS, assert_close, dense, mask, parameters
+from core_cases import DTYPES, LAYOUTS, MASKS, assert_close, dense, mask, parameters, reference_of
 from core_guarded import GuardedOps
 from torch import Tensor
 
@@ -147,7 +147,7 @@ def composite(
 ) -> None:
     """Run a composite and hold it to the reference."""
     y = GuardedOps(path, flags=flags, seed=next(seeds)).call(name, x, logits, *identity, *weights, **attributes)
-    run = getattr(reference, name)
+    run = reference_of(name)
     wide = [t.double() for t in (*identity, *weights)]
     expected = run(x.double(), logits, *wide, **attributes)
     assert_close(y, expected, run(x, logits, *identity, *weights, **attributes))

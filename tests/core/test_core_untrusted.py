@@ -143,40 +143,62 @@ def test_gather_arguments(library, changes, message):
     assert message in str(caught.value)
 
 
-def test_composite_arguments(library):
-    def tensor(address: int, n: int, c: int, h: int, w: int) -> core.Dense:
-        return core.Dense(address, n, c, h, w, c * h * w, h * w, w, 1, core.NCHW)
+def strided_basic_block(**changes: object) -> core.GatedBlock:
+    """Valid, at addresses that nobody follows."""
 
-    def refusal(params: core.GatedBasicBlock, workspace: int = 256, workspace_bytes: int = 0) -> str:
-        with pytest.raises(Dyn2trtError) as caught:
-            library.composite("gated_basic_block", params, workspace, workspace_bytes, 0)
-        return str(caught.value)
+    def tensor(address: int, c: int, size: int) -> core.Dense:
+        return core.Dense(address, 1, c, size, size, c * size * size, size * size, size, 1, core.NCHW)
 
-    valid = {
-        "stride_h": 2,
-        "stride_w": 2,
-        "mask": 256,
-        "x": tensor(256, 1, 8, 6, 6),
-        "identity": tensor(512, 1, 16, 3, 3),
-        "y": tensor(1024, 1, 16, 3, 3),
-        **{f"conv{i}_{part}": 256 for i in (1, 2) for part in ("weight", "bias")},
-    }
-    params = core.GatedBasicBlock(**valid)
-    needed = library.workspace("gated_basic_block", params)
+    params = core.GatedBlock(
+        kind=1, stride_h=2, stride_w=2, x=tensor(256, 8, 6), identity=tensor(512, 16, 3), y=tensor(1024, 16, 3)
+    )
+    params.gate.given = 256
+    params.convolutions[0] = core.Convolution(256, 256, 16)
+    params.convolutions[1] = core.Convolution(256, 256, 16)
+    for path, value in changes.items():
+        *parents, name = path.split("__")
+        target = params
+        for parent in parents:
+            target = target[int(parent)] if parent.isdigit() else getattr(target, parent)
+        setattr(target, name, value)
+    return params
+
+
+def test_gated_block_workspace(library):
+    params = strided_basic_block()
+    needed = library.workspace(params)
     assert needed > 0
-    assert f"the workspace has {needed - 1} bytes; {needed} are needed" in refusal(params, 256, needed - 1)
-    assert "workspace" in refusal(params, 16, needed)
-    changes = {
-        "y must be neither": {"y": tensor(512, 1, 16, 3, 3)},
-        "differ in shape": {"y": tensor(1024, 1, 16, 3, 4)},
-        "gives y on [1, 3, 3], not [1, 6, 6]": {"identity": tensor(512, 1, 16, 6, 6), "y": tensor(1024, 1, 16, 6, 6)},
-        "conv2_bias is null": {"conv2_bias": None},
-        "activation is": {"activation": 9},
-        "layout of x": {"x": core.Dense(256, 1, 8, 6, 6, 288, 36, 6, 1, 7)},
-        "stride along w is 1, not 2": {"x": core.Dense(256, 1, 8, 6, 6, 288, 36, 6, 2, core.NCHW)},
-    }
-    for message, change in changes.items():
-        assert message in refusal(core.GatedBasicBlock(**{**valid, **change}), 256, 1 << 30)
+    with pytest.raises(Dyn2trtError, match=f"the workspace has {needed - 1} bytes; {needed} are needed"):
+        library.gated_block(params, 256, needed - 1, 0)
+    with pytest.raises(Dyn2trtError, match="workspace"):
+        library.gated_block(params, 16, needed, 0)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"kind": 9}, "the kind of block is one of 3, not 9"),
+        ({"gate__kind": -1}, "the kind of gate is one of 4, not -1"),
+        ({"activation": 9}, "activation is"),
+        ({"y__data": 512}, "y must be neither"),
+        ({"y__w": 4}, "differ in shape"),
+        ({"x__h": 9}, "gives y on [1, 5, 3], not [1, 3, 3]"),
+        ({"kind": 0}, "InvertedResidual has strides 1 x 1, not 2 x 2"),
+        ({"convolutions__0__c_out": 8}, "conv1 has 16 output channels (Co), not 8"),
+        ({"convolutions__1__bias": None}, "conv2_bias is null"),
+        ({"gate__given": None}, "mask is null"),
+        ({"gate__kind": 1}, "gate_weight is null"),
+        ({"gate__kind": 3}, "hidden units of the gate lie in"),
+        ({"gate__kind": 3, "gate__hidden": 4, "gate__weight": 256, "gate__bias": 256}, "gate_pooled_weight is null"),
+        ({"x__layout": 7}, "layout of x"),
+        ({"x__stride_w": 2}, "stride along w is 1, not 2"),
+        ({"variant": 99}, "there is no variant 99 for BasicBlock"),
+    ],
+)
+def test_gated_block_arguments(library, changes, message):
+    with pytest.raises(Dyn2trtError) as caught:
+        library.gated_block(strided_basic_block(**changes), 256, 1 << 30, 0)
+    assert message in str(caught.value)
 
 
 def test_grids(library):
@@ -198,7 +220,7 @@ def test_library_must_match(tmp_path, core_path, monkeypatch):
     broken.write_bytes(b"no library")
     with pytest.raises(Dyn2trtError, match="cannot load the core library"):
         core.CoreLibrary(broken)
-    monkeypatch.setattr(core, "ABI_VERSION", 99)
+    monkeypatch.setattr(core, "VERSION", 99)
     with pytest.raises(Dyn2trtError, match="this package expects 99"):
         core.CoreLibrary(core_path)
     monkeypatch.setenv(core.ENVIRONMENT, str(tmp_path / "absent.so"))
@@ -230,5 +252,5 @@ def test_without_the_cuda_library(monkeypatch, tmp_path):
     cuda._ops.cache_clear()
     monkeypatch.setattr(cuda, "load_core_library", lambda: None)
     with pytest.warns(UserWarning, match="slow reference"):
-        assert cuda._ops() is cuda.reference
+        assert cuda._ops() is cuda.reference_blocks
     cuda._ops.cache_clear()

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from core_cases import assert_close, dense, mask, parameters
+from core_cases import assert_close, dense, mask, parameters, reference_of
 from core_guarded import GuardedOps
 
+from dyn2trt.contract import BLOCKS, GATES, BlockKind, GateKind
 from dyn2trt.ops import core_library as core
-from dyn2trt.ops import reference
 
 # Multiprocessors and bytes of shared memory of a block: the emulator's own small device, T4, A100, H200.
 DEVICES = ((3, 227 * 1024), (40, 64 * 1024), (108, 163 * 1024), (132, 227 * 1024))
@@ -36,28 +36,29 @@ def tensor(n: int, c: int, size: int) -> core.Dense:
     return core.Dense(None, n, c, size, size, c * size * size, 1, c * size, c, core.NHWC)
 
 
-def wanted(library: core.CoreLibrary, name: str, n: int, c: int, size: int) -> int:
+def wanted(library: core.CoreLibrary, block: BlockKind, gate: GateKind, n: int, c: int, size: int) -> int:
     x = tensor(n, c, size)
-    if name == "gated_inverted_residual":
-        params = core.GatedInvertedResidual(dtype=1, x=x, y=x, expanded=6 * c)
-    elif name == "gated_basic_block":
-        params = core.GatedBasicBlock(dtype=1, stride_h=1, stride_w=1, x=x, identity=x, y=x)
-    else:
-        params = core.GatedBottleneck(dtype=1, stride_h=1, stride_w=1, x=x, identity=x, y=x, width=c // 4)
-    return library.workspace(name, params)
+    params = core.GatedBlock(kind=BLOCKS.index(block), dtype=1, stride_h=1, stride_w=1, x=x, identity=x, y=x)
+    params.gate.kind, params.gate.hidden = GATES.index(gate), 16
+    for index, convolution in enumerate(block.convolutions):
+        params.convolutions[index].c_out = {"C": c, "Co": c, "E": 6 * c, "B": c // 4}[convolution.channels]
+    return library.workspace(params)
 
 
-@pytest.mark.parametrize("name", ["gated_inverted_residual", "gated_basic_block", "gated_bottleneck"])
-def test_workspace_grows_with_the_shape_and_is_the_same_on_every_device(library, set_device, name):
+@pytest.mark.parametrize("gate", GATES, ids=lambda gate: gate.name)
+@pytest.mark.parametrize("block", BLOCKS, ids=lambda block: block.name)
+def test_workspace_grows_with_the_shape_and_is_the_same_on_every_device(library, set_device, block, gate):
     by_device = []
     for device in DEVICES:
         set_device(*device)
-        by_device.append([wanted(library, name, n, c, s) for c, s, n in product((16, 96, 512), (1, 4, 13), BATCHES)])
+        by_device.append(
+            [wanted(library, block, gate, n, c, s) for c, s, n in product((16, 96, 512), (1, 4, 13), BATCHES)]
+        )
     assert all(sizes == by_device[0] for sizes in by_device)
     for start in range(0, len(by_device[0]), len(BATCHES)):
         of_batches = by_device[0][start : start + len(BATCHES)]
         assert of_batches == sorted(of_batches)
-    sizes = [wanted(library, name, 1, 64, size) for size in range(1, 70)]
+    sizes = [wanted(library, block, gate, 1, 64, size) for size in range(1, 70)]
     assert sizes == sorted(sizes)
 
 
@@ -73,5 +74,6 @@ def test_results_on_devices_of_every_size(core_path, set_device, device):
         logits = mask("some", n, h, w, generator)
         weights = parameters([(c, 3, 3, c), (c, 3, 3, c)], [9 * c, 9 * c], torch.float16, generator)
         given = (x, logits, identity, *weights)
-        wide = reference.gated_basic_block(*(t if i == 1 else t.double() for i, t in enumerate(given)))
-        assert_close(ops.call("gated_basic_block", *given), wide, reference.gated_basic_block(*given))
+        run = reference_of("gated_basic_block")
+        wide = run(*(t if i == 1 else t.double() for i, t in enumerate(given)))
+        assert_close(ops.call("gated_basic_block", *given), wide, run(*given))

@@ -245,7 +245,7 @@ def test_gated_model_without_the_library(tmp_path, monkeypatch):
         build_engine(gated_model(tmp_path / "model.onnx"), tmp_path / "model.plan")
     lines = str(error.value).splitlines()
     assert lines[1].startswith("  node blocks.0, op dyn2trt::GatedInvertedResidual, in its function body at NonZero")
-    assert "  wanted: plugin dyn2trt::GatedInvertedResidual version 1" in lines
+    assert "  wanted: plugin dyn2trt::GatedInvertedResidual version 2" in lines
     assert lines[-1].startswith("  no plugin library is loaded: build it with cmake")
 
 

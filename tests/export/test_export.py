@@ -98,8 +98,10 @@ def test_metadata_names_what_is_in_the_file(tmp_path: Path) -> None:
     with record_decisions(network) as decisions, torch.no_grad():
         network(torch.zeros(1, 3, 96, 96))
     assert [node.name for node in nodes] == [d.block for d in decisions] == [b.name for b in metadata.blocks]
-    assert [node.op_type for node in nodes] == [b.op for b in metadata.blocks]
-    assert [node.input[1] for node in nodes] == [f"logits{i}" for i in range(16)] == [b.logits for b in metadata.blocks]
+    assert [f"Gated{SCHEMAS[node.op_type].block.name}" for node in nodes] == [b.op for b in metadata.blocks]
+    assert (
+        [node.output[1] for node in nodes] == [f"logits{i}" for i in range(16)] == [b.logits for b in metadata.blocks]
+    )
     assert [tuple(d.logits.shape[2:]) for d in decisions] == [b.grid for b in metadata.blocks]
     assert sum(b.macs_total for b in metadata.blocks) == metadata.macs_gated
 
@@ -115,10 +117,12 @@ def test_a_gated_node_says_everything_and_reads_plain_initializers(tmp_path: Pat
         attributes = {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
         wanted = [*(a.name for a in schema.attributes), "plugin_namespace", "plugin_version"]
         assert list(attributes)[: len(wanted)] == wanted  # What may follow are hints to the body.
-        assert (attributes["plugin_namespace"], attributes["plugin_version"]) == (b"dyn2trt", b"1")
-        for tensor, name in zip(schema.inputs[3:], node.input[3:], strict=True):
-            assert name == f"{node.name}.{tensor.name}"
-            assert initializers[name].data_type == FLOATS[precision]
+        assert (attributes["plugin_namespace"], attributes["plugin_version"]) == (b"dyn2trt", b"2")
+        assert schema.owns_gate
+        for tensor, name in zip(schema.inputs[2:], node.input[2:], strict=True):
+            of_gate = tensor in schema.gate.parameters
+            assert name == f"{node.name}.{'masker.' if of_gate else ''}{tensor.name}"
+            assert initializers[name].data_type == (TensorProto.FLOAT if of_gate else FLOATS[precision])
             assert len(initializers[name].dims) == len(tensor.shape)
     assert not [node.name for node in model.graph.node if node.op_type in ("Transpose", "BatchNormalization")]
 

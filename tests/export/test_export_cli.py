@@ -13,7 +13,7 @@ import pytest
 import torch
 from handmade_model import METADATA, Handmade
 from official import FOLDER
-from test_build_passport import PASSPORT
+from passports import PASSPORT
 from typer.testing import CliRunner, Result
 
 from dyn2trt.cli.main import app

@@ -127,7 +127,7 @@ def test_inlined_composites_are_primitives_named_after_their_block(handmade: Han
     for node in nodes:
         attributes = {a.name: a.s for a in node.attribute if a.type == onnx.AttributeProto.STRING}
         assert attributes["plugin_namespace"] == b"dyn2trt"
-        assert attributes["plugin_version"] == b"1"
+        assert attributes["plugin_version"] == b"2"
     assert not {f.name for f in inlined.functions} & {b.op for b in METADATA.blocks}
     assert read_metadata(inlined).ops == "primitive"
     got, wanted = run(with_decision_outputs(inlined), {"x": x}), handmade.reference(x)

@@ -68,7 +68,7 @@ def test_the_three_executions_agree(name: str, size: tuple[int, int]) -> None:
     folded = fold_batchnorm(block, x.shape)
     set_execution(block, "dense")
     dense, idle = block(x), block.identity(x)
-    if block.outer_activation == "relu":
+    if block.kind.activated_sum:
         idle = idle.relu()
     for kind, mask in masks_of(tuple(dense.shape[2:])).items():
         expected = torch.where(mask, dense, idle)

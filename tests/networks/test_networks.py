@@ -19,6 +19,9 @@ from dyn2trt.cli.networks import networks
 from dyn2trt.errors import Dyn2trtError
 from dyn2trt.gates import forced_masks, record_decisions
 from dyn2trt.gates.layer import LayerMaskUnit
+from dyn2trt.networks import registry
+from dyn2trt.networks.options import Width
+from dyn2trt.networks.table import PATH, table
 from dyn2trt.networks.zoo import NETWORKS, build_network
 
 
@@ -226,6 +229,28 @@ def test_mistakes_in_a_users_own_network(user_module: str) -> None:
     ]:
         with pytest.raises(Dyn2trtError, match=message):
             build_network(f"{user_module}:{function}", options)
+
+
+def test_the_table_of_networks_is_current() -> None:
+    assert PATH.read_text(encoding="utf-8") == table(), "run: python -m dyn2trt.networks.table"
+
+
+def test_a_builder_says_what_its_options_mean() -> None:
+    register = registry.network("a trial", dynamic="layers", input_shape=(1, 3, 8, 8))
+
+    def unexplained(depth: int = 3) -> None: ...
+
+    def required(width: Width) -> None: ...
+
+    def resnet(width: Width = 1.0) -> None: ...
+
+    for builder, message in (
+        (unexplained, r"unexplained: expected depth: Annotated\[TYPE, Meaning\(\.\.\.\)\] = DEFAULT, got depth"),
+        (required, "required: expected width: Annotated"),
+        (resnet, "both register a network named resnet; rename one"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            register(builder)
 
 
 def test_defaults_of_the_builders_are_those_listed() -> None:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 import torch
 
+from dyn2trt.contract import MASK_GATHER
 from dyn2trt.ops import cuda
 from dyn2trt.ops.core_library import ALLOW_TF32
 from dyn2trt.ops.core_tensors import CoreOps
@@ -32,7 +33,7 @@ def test_tf32_follows_torchs_switch():
 def test_tensors_on_two_devices_are_an_error_and_not_a_fault():
     x = torch.zeros(1, 8, 4, 4, device="meta")
     with pytest.raises(ValueError, match="mask_gather: all tensors on one GPU expected, not on cpu, meta"):
-        cuda._implementation("mask_gather")(torch.zeros(1, 1, 4, 4), x)
+        cuda._implementation(MASK_GATHER)(torch.zeros(1, 1, 4, 4), x)
 
 
 @pytest.mark.parametrize("wrong", ["slots", "sites", "count"])

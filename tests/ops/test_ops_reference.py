@@ -4,10 +4,10 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from ops_cases import Case, composite, composites, masked_dense, run_torch
+from ops_cases import Case, composite, composites, gate_logits, masked_dense, run_torch
 
 import dyn2trt.ops  # noqa: F401  registers the ops
-from dyn2trt.contract import SCHEMAS
+from dyn2trt.contract import COMPOSITES, SCHEMAS
 from dyn2trt.ops.geometry import Geometry, same3x3
 
 
@@ -23,10 +23,23 @@ def test_registered_signature_is_the_schemas(schema):
     assert len(registered.returns) == len(schema.outputs)
 
 
-@settings(deadline=None, max_examples=50)
+def agreed(case: Case) -> tuple[torch.Tensor, torch.Tensor]:
+    """y of the op and of the oracle, under the op's own decisions; a gate's logits have to be the oracle's."""
+    result = run_torch(case.op, case.tensors, case.attributes)
+    if not case.schema.owns_gate:
+        return result, masked_dense(case)
+    y, logits = result
+    expected = gate_logits(case)
+    assert logits.shape == expected.shape
+    assert logits.dtype == (torch.float64 if y.dtype == torch.float64 else torch.float32)
+    assert float((logits - expected).abs().max()) <= 1e-5 * max(1.0, float(expected.abs().max()))
+    return y, masked_dense(case, logits)
+
+
+@settings(deadline=None, max_examples=150)
 @given(composites())
 def test_composite_is_masked_dense(case: Case):
-    ours, theirs = run_torch(case.op, case.tensors, case.attributes), masked_dense(case)
+    ours, theirs = agreed(case)
     assert ours.shape == theirs.shape
     assert torch.linalg.norm(ours - theirs) <= 1e-5 * max(1.0, torch.linalg.norm(theirs))
 
@@ -35,7 +48,7 @@ def test_composite_is_masked_dense(case: Case):
 @given(composites(), st.sampled_from([torch.float64, torch.float16, torch.bfloat16]))
 def test_composite_in_other_precisions(case: Case, dtype: torch.dtype):
     rounded = case.cast(dtype)
-    ours, theirs = run_torch(case.op, rounded.tensors, case.attributes), masked_dense(rounded)
+    ours, theirs = agreed(rounded)
     assert ours.dtype == dtype
     bound = {torch.float64: 1e-12, torch.float16: 4e-3, torch.bfloat16: 3e-2}[dtype]
     assert torch.linalg.norm(ours.double() - theirs) <= bound * max(1.0, torch.linalg.norm(theirs))
@@ -44,8 +57,8 @@ def test_composite_in_other_precisions(case: Case, dtype: torch.dtype):
 @pytest.mark.parametrize("op", [name for name, schema in SCHEMAS.items() if schema.is_composite])
 def test_nothing_active_gives_the_identity(op):
     case = composite(op, 2, 4, 5, 7, "nothing", 0, activation="none")
-    base = case.tensors["x" if op == "GatedInvertedResidual" else "identity"]
-    assert torch.equal(run_torch(op, case.tensors, case.attributes), base)
+    base = case.tensors.get("identity", case.tensors["x"])
+    assert torch.equal(agreed(case)[0], base)
 
 
 def test_slots_and_sites_are_inverse():
@@ -79,7 +92,14 @@ def test_ops_trace_with_an_unknown_number_of_rows(strides):
     inputs = (t["x"], t["mask"], t["identity"])
     exported = torch.export.export(Chain(), inputs).module()
     assert torch.equal(exported(*inputs), Chain()(*inputs))
-    torch.library.opcheck(torch.ops.dyn2trt.gated_basic_block.default, tuple(t.values()), {"strides": strides})
+
+
+@pytest.mark.parametrize("schema", COMPOSITES, ids=lambda schema: schema.name)
+def test_composites_are_ops_by_torchs_own_check(schema):
+    strides = {"strides": (2, 2)} if schema.block.is_strided else {}
+    case = composite(schema.name, 1, 4, 9, 8, "scattered", 1, activation="relu", **strides)
+    op = getattr(torch.ops.dyn2trt, schema.torch_name).default
+    torch.library.opcheck(op, tuple(case.tensors.values()), case.attributes)
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from dyn2trt.compare import comparison
 from dyn2trt.errors import Dyn2trtError
 from dyn2trt.pipeline import recipe_stages
 from dyn2trt.recipe import load_recipe
+from dyn2trt.run_folder import RunFolder
 
 RECIPE = f"""
 [network]
@@ -116,7 +117,7 @@ def test_a_failed_comparison_is_reported_and_fails_the_run(tmp_path: Path) -> No
 
 def test_a_run_builds_and_measures_an_engine_where_one_can_run(tmp_path: Path) -> None:
     (tmp_path / "small.toml").write_text(RECIPE)
-    folder = recipe_stages.RunFolder(tmp_path)
+    folder = RunFolder(tmp_path)
     recipe = load_recipe(tmp_path / "small.toml")
     quiet = {"progress": lambda _: None, "warn": lambda _: None}
     with_engine = [stage.name for stage in recipe_stages.stages_of(recipe, folder, engine=True, **quiet)]

@@ -165,13 +165,13 @@ def test_wrong_weights(tmp_path):
 
 
 @pytest.mark.parametrize(("body", "title"), [("NonZero", "TensorRT 11.4.0.106 cannot import"), ("Identity", "0 of 3")])
-def test_wrong_version(emulated_plugins_library, tmp_path, body, title):
+def test_a_file_of_an_older_version(emulated_plugins_library, tmp_path, body, title):
     with pytest.raises(Dyn2trtError) as error:
-        build_engine(gated_model(tmp_path / "model.onnx", version="2", body=body), tmp_path / "model.plan")
+        build_engine(gated_model(tmp_path / "model.onnx", version="1", body=body), tmp_path / "model.plan")
     text = str(error.value)
     assert text.startswith(title)
-    assert "\n  wanted: plugin dyn2trt::GatedInvertedResidual version 2" in text
-    assert "\n  the plugin is there as version 1 in namespace 'dyn2trt' (libdyn2trt_emulated_plugins.so" in text
+    assert "\n  wanted: plugin dyn2trt::GatedInvertedResidual version 1" in text
+    assert "\n  the plugin is there as version 2 in namespace 'dyn2trt' (libdyn2trt_emulated_plugins.so" in text
     assert "\n  build the plugin library of this dyn2trt (cmake" in text
 
 
@@ -233,7 +233,7 @@ def test_channels_last_is_offered(tmp_path, caplog, precision, formats, dynamic)
     ranges = {"min_shapes": {"x": shape}, "max_shapes": {"x": (4, *shape[1:])}} if dynamic else {}
     with caplog.at_level("DEBUG", "dyn2trt.tensorrt"):
         build_engine(model, tmp_path / "model.plan", BuildOptions(**ranges, optimization_level=0))
-    said = re.findall(r"dyn2trt::GatedBasicBlock: configured in (\w+), [1-9]\d* bytes of workspace", caplog.text)
+    said = re.findall(r"dyn2trt::SqueezeGatedBasicBlock: configured in (\w+), [1-9]\d* bytes of workspace", caplog.text)
     assert set(said) == formats
 
 

@@ -6,6 +6,7 @@ import os
 
 import pytest
 
+from dyn2trt.contract import VERSION
 from dyn2trt.engine import plugin_library
 from dyn2trt.engine.plugin_library import describe_library, find_plugin_library, load_plugin_library
 from dyn2trt.engine.trt import logger
@@ -17,7 +18,7 @@ MARKER = b"\x7fELF...\0dyn2trt-plugins version=0.1.0 contract=%s tensorrt=%s cud
 
 @pytest.fixture
 def library(tmp_path):
-    def make(folder="", contract=b"1", tensorrt=b"11.1.0", name="libdyn2trt_tensorrt11.so"):
+    def make(folder="", contract=str(VERSION).encode(), tensorrt=b"11.1.0", name="libdyn2trt_tensorrt11.so"):
         path = tmp_path / folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(MARKER % (contract, tensorrt))
@@ -67,7 +68,7 @@ def test_a_library_describes_itself(library):
     described = describe_library(path)
     assert (described.version, described.contract, described.tensorrt, described.cuda) == (
         "0.1.0",
-        "1",
+        str(VERSION),
         "11.1.0",
         "13.0",
     )
@@ -91,9 +92,9 @@ def test_a_library_for_another_tensorrt_is_not_loaded(library, tensorrt_on_cpu):
 
 
 @pytest.mark.tensorrt
-def test_a_library_of_another_contract_is_not_loaded(library, tensorrt_on_cpu):
-    with pytest.raises(Dyn2trtError, match="implements version 2 of the op contract, this dyn2trt version 1; build"):
-        load_plugin_library(tensorrt_on_cpu.get_plugin_registry(), library(contract=b"2"))
+def test_a_library_of_an_older_contract_is_not_loaded(library, tensorrt_on_cpu):
+    with pytest.raises(Dyn2trtError, match="implements version 1 of the op contract, this dyn2trt version 2; build"):
+        load_plugin_library(tensorrt_on_cpu.get_plugin_registry(), library(contract=b"1"))
 
 
 @pytest.mark.tensorrt

@@ -17,9 +17,8 @@ from handmade_model import METADATA
 from PIL import Image
 from typer.testing import CliRunner
 
-from dyn2trt.bench.activity import summarise_activity, write_activity
-from dyn2trt.bench.break_even import break_even, verdict
-from dyn2trt.bench.latency import Interval, summarise
+from dyn2trt.activity.archive import Decisions, write_activity
+from dyn2trt.activity.summary import summarise_activity
 from dyn2trt.bench.record import (
     Batch,
     BlockTiming,
@@ -32,11 +31,13 @@ from dyn2trt.bench.record import (
     Settings,
     SweepPoint,
 )
+from dyn2trt.bench.timing.break_even import break_even, verdict
+from dyn2trt.bench.timing.latency import Interval, summarise
 from dyn2trt.cli.report import report
 from dyn2trt.errors import Dyn2trtError
 from dyn2trt.files import write_text
 from dyn2trt.heat import enlarge, heat_map, overlay
-from dyn2trt.report.run_folder import Activity, read_run_folder
+from dyn2trt.report.findings import read_findings
 from dyn2trt.report.svg import DARK, INKS, LIGHT
 from dyn2trt.report.write import write_report
 
@@ -404,20 +405,20 @@ def test_pictures_beyond_the_limit_are_counted(folder: Path) -> None:
 def test_damaged_parts_are_errors_that_name_the_file(folder: Path, name: str, data: bytes, message: str) -> None:
     (folder / name).write_bytes(data)
     with pytest.raises(Dyn2trtError, match=message):
-        read_run_folder(folder)
+        read_findings(folder)
 
 
 def test_an_empty_folder_is_nothing_to_report(tmp_path: Path) -> None:
     with pytest.raises(Dyn2trtError, match=r"nothing to report in .*: expected bench.json"):
-        read_run_folder(tmp_path)
+        read_findings(tmp_path)
     with pytest.raises(Dyn2trtError, match="no such folder"):
-        read_run_folder(tmp_path / "none")
+        read_findings(tmp_path / "none")
 
 
 def test_activity_of_other_sizes_is_refused(folder: Path) -> None:
     write_activity(folder / "activity.npz", np.zeros((3, 4, 4, 3), np.uint8), masks())
     with pytest.raises(Dyn2trtError, match=r"masks of 2 images, but 3 pictures"):
-        read_run_folder(folder)
+        read_findings(folder)
 
 
 def command(*words: str) -> Any:
@@ -448,6 +449,6 @@ def test_wrong_options_say_what_is_right(folder: Path, words: tuple[str, ...], m
 def test_photographs_stay_photographs(whole: Written) -> None:
     with Image.open(whole.folder / "report-figures" / "input-1.jpg") as picture:
         assert picture.size == (460, 552)
-    shown = read_run_folder(whole.folder).activity
-    assert isinstance(shown, Activity)
+    shown = read_findings(whole.folder).activity
+    assert isinstance(shown, Decisions)
     assert shown.images.shape == (2, 24, 20, 3)

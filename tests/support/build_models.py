@@ -8,6 +8,8 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from dyn2trt.contract import VERSION
+
 PRECISIONS = {"fp32": TensorProto.FLOAT, "fp16": TensorProto.FLOAT16, "bf16": TensorProto.BFLOAT16}
 
 
@@ -22,7 +24,7 @@ def save(
     """Write a model from ``x`` of ``shape`` to ``out0``, both float32."""
     x = helper.make_tensor_value_info("x", TensorProto.FLOAT, shape)
     out = helper.make_tensor_value_info("out0", TensorProto.FLOAT, None)
-    opsets = [helper.make_opsetid("", 18), helper.make_opsetid("dyn2trt", 1), helper.make_opsetid("acme", 1)]
+    opsets = [helper.make_opsetid("", 18), helper.make_opsetid("dyn2trt", VERSION), helper.make_opsetid("acme", 1)]
     graph = helper.make_graph(nodes, "test", [x], [out], initializer=initializers or [])
     onnx.save(helper.make_model(graph, functions=functions or [], opset_imports=opsets, ir_version=10), path)
     return path
@@ -44,7 +46,7 @@ def dense_model(path: Path, precision: str = "fp32", *, shape: tuple[int | str, 
 
 
 def gated_model(
-    path: Path, *, blocks: int = 3, version: str = "1", body: str = "NonZero", **attributes: object
+    path: Path, *, blocks: int = 3, version: str = str(VERSION), body: str = "NonZero", **attributes: object
 ) -> Path:
     """Gated inverted residuals, all reading one gate, whose stand-in body holds the op ``body``."""
     channels, hidden = 3, 6

@@ -20,7 +20,7 @@ OFFICIAL = Path(__file__).parents[1] / "data" / "official"
 CHECKPOINT = OFFICIAL / "cifar_resnet8.pth"
 INPUTS = OFFICIAL / "cifar_resnet8.npz"
 BLOCKS = ["layer1.0", "layer2.0", "layer3.0"]
-GATE_BIAS, WEIGHT = "layer2.0.masker.maskconv.conv.bias", "layer2.0.conv2_weight"
+GATE_BIAS, WEIGHT = "layer2.0.masker.gate_bias", "layer2.0.conv2_weight"
 
 
 _FOLDER = tempfile.TemporaryDirectory(prefix="dyn2trt-tests-")

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import Any
 
 import torch
 from torch import Tensor
+
+from dyn2trt.contract import SCHEMAS
+from dyn2trt.ops.reference_blocks import implementation
 
 MASKS = ("some", "blob", "none", "all", "one", "corners", "nan", "images")
 LAYOUTS = ("nchw", "nhwc", "nhwc_padded", "nchw_padded")
@@ -60,6 +64,11 @@ def parameters(
         tensors.append((torch.randn(shape, generator=generator) / fan**0.5).to(dtype))
         tensors.append(torch.randn(shape[-1] if depthwise else shape[0], generator=generator).to(dtype))
     return tensors
+
+
+def reference_of(name: str) -> Callable[..., Any]:
+    """The reference of an op by its torch name."""
+    return implementation(next(schema for schema in SCHEMAS.values() if schema.torch_name == name))
 
 
 def error(value: Tensor, reference: Tensor) -> float:

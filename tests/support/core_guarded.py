@@ -18,8 +18,8 @@ from dyn2trt.ops.core_tensors import CoreOps
 class GuardedOps(CoreOps):
     """`CoreOps` whose outputs and workspace end at a page that faults, and start as NaNs and absurd integers."""
 
-    def __init__(self, path: Path, *, flags: int = 0, seed: int = 0) -> None:
-        super().__init__(CoreLibrary(path), stream=lambda: 0, flags=flags)
+    def __init__(self, path: Path, *, flags: int = 0, seed: int = 0, variant: int = 0) -> None:
+        super().__init__(CoreLibrary(path), stream=lambda: 0, flags=flags, variant=variant)
         host = self.host = self.library.functions
         host.dyn2trt_emulator_alloc.restype = c_void_p
         host.dyn2trt_emulator_alloc.argtypes = [c_size_t]

@@ -14,6 +14,8 @@ from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
+from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
 
@@ -51,6 +53,18 @@ class Generator(torch.Generator):
         return super().__new__(cls)
 
 
+def convolution_relu(x: Tensor, weight: Tensor, bias: Tensor | None, *geometry: Any) -> Tensor:
+    """As ``torch.cudnn_convolution_relu``: stride, padding, dilation and groups follow the bias."""
+    return functional.relu(functional.conv2d(x, weight, bias, *geometry))
+
+
+def convolution_add_relu(
+    x: Tensor, weight: Tensor, z: Tensor, alpha: float, bias: Tensor | None, *geometry: Any
+) -> Tensor:
+    """As ``torch.cudnn_convolution_add_relu``: relu(convolution + alpha z)."""
+    return functional.relu(functional.conv2d(x, weight, bias, *geometry) + alpha * z)
+
+
 class _OnCpu(TorchFunctionMode):
     def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         given = {**(kwargs or {})}
@@ -83,5 +97,7 @@ def cpu_as_cuda(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     for name, fake in fakes.items():
         monkeypatch.setattr(torch.cuda, name, fake)
     monkeypatch.setattr(torch, "Generator", Generator)
+    monkeypatch.setattr(torch, "cudnn_convolution_relu", convolution_relu)
+    monkeypatch.setattr(torch, "cudnn_convolution_add_relu", convolution_add_relu)
     with _OnCpu():
         yield

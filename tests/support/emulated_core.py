@@ -32,17 +32,16 @@ def build_library(name: str = "libdyn2trt_core_emulated.so", sources: tuple[Path
     """Compile ``sources`` (the whole core library when None) with the emulator, and return the shared library."""
     emulator = sorted((PLUGINS / "emulator").glob("*.cpp"))
     if sources is None:
-        core = sorted(p for folder in ("api", "gemm") for p in (PLUGINS / "core" / folder).glob("*.c[up]*"))
-        sources = tuple(p for p in core if p.suffix in (".cu", ".cpp"))
+        sources = tuple(p for p in sorted((PLUGINS / "core").rglob("*.c[up]*")) if p.suffix in (".cu", ".cpp"))
     else:
-        emulator = [p for p in emulator if p.name != "gemm_entry.cpp"]
+        emulator = [p for p in emulator if not p.name.endswith("_entry.cpp")]
         sources = (*sources, PLUGINS / "core" / "api" / "status.cpp")
     CACHE.mkdir(parents=True, exist_ok=True)
     with open(CACHE / "lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # workers of one test run share the cache
         with ThreadPoolExecutor(2) as pool:
             # The longest compilations first.
-            jobs = sorted((*sources, *emulator), key=lambda p: ("gemm_" not in p.name, p.name))
+            jobs = sorted((*sources, *emulator), key=lambda p: ("gemm_" not in p.name and "mma_" not in p.name, p.name))
             objects = sorted(pool.map(_compile, jobs))
         key = hashlib.sha256(" ".join(p.name for p in objects).encode()).hexdigest()[:16]
         library = CACHE / f"{Path(name).stem}-{key}.so"

@@ -48,7 +48,7 @@ def why_not() -> str | None:
 
 def compile_plugins(headers: Path, *, defines: Sequence[str] = ()) -> list[Path]:
     """Compile every source of plugins/tensorrt against ``headers``, warnings being errors; return the objects."""
-    sources = sorted([*PLUGINS.glob("tensorrt/*.cpp"), *PLUGINS.glob("tensorrt/*/op.cpp")])
+    sources = sorted(PLUGINS.glob("tensorrt/*.cpp"))
     include = [f"-I{PLUGINS / 'tensorrt'}", f"-I{PLUGINS / 'core' / 'include'}"]
     flags = [*FLAGS, *include, *_system(headers), '-DDYN2TRT_VERSION="0.0.0"', '-DDYN2TRT_CUDA_VERSION="0"', *defines]
     with ThreadPoolExecutor(2) as pool:

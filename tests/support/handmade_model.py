@@ -31,10 +31,10 @@ METADATA = ExportMetadata(
     masks=(),
     blocks=(
         Block("stage.0", "GatedInvertedResidual", "logits0", (12, 10), 80640, 408, 264),
-        Block("stage.1", "GatedBasicBlock", "logits1", (6, 5), 77760, 1296, 864),
-        Block("stage.2", "GatedBottleneck", "logits2", (6, 5), 12600, 192, 48),
+        Block("stage.1", "GatedBasicBlock", "logits1", (6, 5), 64800, 1296, 864),
+        Block("stage.2", "GatedBottleneck", "logits2", (6, 5), 7200, 192, 48),
     ),
-    macs_gated=171000,
+    macs_gated=152640,
     macs_ungated=50000,
     task="pose",
 )

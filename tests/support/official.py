@@ -45,7 +45,7 @@ def load_official(name: str) -> Official:
 
 
 def relative_error(y: Tensor, reference: Tensor) -> float:
-    """‖y − r‖ / ‖r‖ (design, section 4)."""
+    """‖y − r‖ / ‖r‖."""
     return float(torch.linalg.vector_norm(y - reference) / torch.linalg.vector_norm(reference))
 
 

@@ -13,9 +13,8 @@ import torch.nn.functional as F
 from hypothesis import strategies as st
 from onnx import helper
 
-from dyn2trt.contract import ACTIVATIONS, DOMAIN, SCHEMAS, VERSION
+from dyn2trt.contract import ACTIVATIONS, COMPOSITES, DOMAIN, PLUGIN_ATTRIBUTES, SCHEMAS, VERSION, OpSchema, Tensor
 from dyn2trt.ops.bodies import attach_bodies
-from dyn2trt.ops.bodies.signature import PLUGIN_ATTRIBUTES
 from dyn2trt.ops.reference import activate
 
 MASKS = ("nothing", "everything", "one site", "corners", "border", "scattered", "blob", "whole images")
@@ -53,45 +52,56 @@ class Case:
     tensors: dict[str, torch.Tensor]
     attributes: dict[str, Any]
 
+    @property
+    def schema(self) -> OpSchema:
+        return SCHEMAS[self.op]
+
+    @property
+    def threshold(self) -> float:
+        return self.attributes.get("threshold", 0.0)
+
     def cast(self, dtype: torch.dtype) -> Case:
-        tensors = {k: v if k == "mask" else v.to(dtype) for k, v in self.tensors.items()}
-        return Case(self.op, tensors, self.attributes)
+        types = {t.name: dtype if t.type == "T" else torch.float32 for t in self.schema.inputs}
+        return Case(self.op, {k: v.to(types[k]) for k, v in self.tensors.items()}, self.attributes)
 
 
 def composite(op: str, n: int, c: int, h: int, w: int, mask: str, seed: int, **attributes: Any) -> Case:
-    """A block with weights that keep activations near unit variance."""
+    """A block with weights that keep activations near unit variance.
+
+    A gate that the op owns decides about half of the sites either way, or all alike where ``mask`` says so.
+    """
     rng = np.random.default_rng(seed)
+    schema = SCHEMAS[op]
     sh, sw = attributes.get("strides", (1, 1))
-    ho, wo = (h - 1) // sh + 1, (w - 1) // sw + 1
-    middle, out = c + 3, (c if op == "GatedInvertedResidual" else c + 2)
-    shapes: dict[str, tuple[int, ...]] = {"x": (n, c, h, w), "identity": (n, out, ho, wo)}
-    match op:
-        case "GatedInvertedResidual":
-            layers = {"expand": (2 * c, 1, 1, c), "depthwise": (3, 3, 2 * c), "project": (c, 1, 1, 2 * c)}
-        case "GatedBasicBlock":
-            layers = {"conv1": (out, 3, 3, c), "conv2": (out, 3, 3, out)}
-        case _:
-            layers = {"conv1": (middle, 1, 1, c), "conv2": (middle, 3, 3, middle), "conv3": (out, 1, 1, middle)}
-    for name, shape in layers.items():
-        shapes[f"{name}_weight"] = shape
-        shapes[f"{name}_bias"] = shape[-1:] if name == "depthwise" else shape[:1]
-    fan = {name: 9 if name == "depthwise" else int(np.prod(shape[1:])) for name, shape in layers.items()}
+    sizes: dict[str | int, int] = {"N": n, "C": c, "H": h, "W": w, "Ho": (h - 1) // sh + 1, "Wo": (w - 1) // sw + 1}
+    sizes |= {"Co": c + 2, "E": 2 * c, "B": c + 3, "G": 5}
     tensors = {}
-    for tensor in SCHEMAS[op].inputs:
+    for tensor in schema.inputs:
+        shape = tuple(sizes.get(size, size) for size in tensor.shape)
+        assert all(isinstance(size, int) for size in shape), f"no size for a symbol of {tensor.shape}"
         if tensor.name == "mask":
-            values = activity(mask, (n, 1, ho, wo), rng)
+            values = activity(mask, shape, rng)
         else:
-            scale = fan[tensor.name[:-7]] ** -0.5 if tensor.name.endswith("_weight") else 1
-            values = (rng.standard_normal(shapes[tensor.name]) * scale).astype(np.float32)
-        tensors[tensor.name] = torch.from_numpy(values)
+            values = rng.standard_normal(shape) * _fan_in(tensor, shape) ** -0.5
+        if schema.owns_gate and tensor == schema.gate.parameters[-1]:  # the bias of (skip, execute), or of the logit
+            values += {"nothing": -100, "everything": 100}.get(mask, 0) * np.array([-1, 1])[-len(values) :]
+        tensors[tensor.name] = torch.from_numpy(values.astype(np.float32))
     return Case(op, tensors, attributes)
 
 
+def _fan_in(tensor: Tensor, shape: tuple[int, ...]) -> int:
+    """Over how many products a weight's result sums; 1 for anything else."""
+    if not tensor.name.endswith("_weight"):
+        return 1
+    is_depthwise = len(shape) == 3 and tensor.type == "T"
+    return int(np.prod(shape[:2] if is_depthwise else shape[1:] if len(shape) in (2, 4) else shape))
+
+
 @st.composite
-def composites(draw: st.DrawFn, ops: tuple[str, ...] = tuple(SCHEMAS)[3:]) -> Case:
+def composites(draw: st.DrawFn, ops: tuple[str, ...] = tuple(s.name for s in COMPOSITES)) -> Case:
     op = draw(st.sampled_from(ops))
     attributes: dict[str, Any] = {"activation": draw(st.sampled_from(ACTIVATIONS))}
-    if op != "GatedInvertedResidual":
+    if any(attribute.name == "strides" for attribute in SCHEMAS[op].attributes):
         attributes["strides"] = draw(st.sampled_from([(1, 1), (2, 2)]))
     if draw(st.booleans()):
         attributes["threshold"] = 0.25
@@ -102,29 +112,57 @@ def composites(draw: st.DrawFn, ops: tuple[str, ...] = tuple(SCHEMAS)[3:]) -> Ca
     )
 
 
-def masked_dense(case: Case) -> torch.Tensor:
-    """The block computed everywhere with torch's own convolutions in float64, then multiplied by the mask."""
+# The oracle: written by hand from the papers, knowing nothing of dyn2trt's declarations. A new block or gate needs a
+# case here.
+
+
+def gate_logits(case: Case) -> torch.Tensor:
+    """What a gate that the op owns says, float64 [N, 1, Ho, Wo]."""
     t = {k: v.double() for k, v in case.tensors.items()}
-    active = (case.tensors["mask"] >= case.attributes.get("threshold", 0.0)).double()
+    x, strides = t["x"], case.attributes.get("strides", (1, 1))
+    if case.op.startswith("Pointwise"):
+        return F.conv2d(x, t["gate_weight"].reshape(1, -1, 1, 1), t["gate_bias"], stride=strides)
+    pooled = x.mean(dim=(2, 3))
+    if case.op.startswith("Squeeze"):
+        local = F.conv2d(x, t["gate_weight"].permute(2, 0, 1)[None], t["gate_bias"], stride=strides, padding=1)
+        return local + (pooled @ t["gate_pooled_weight"] + t["gate_pooled_bias"]).reshape(-1, 1, 1, 1)
+    assert case.op.startswith("Layer")
+    hidden = (pooled @ t["gate_weight"].T + t["gate_bias"]).clamp(min=0)
+    scores = hidden @ t["gate_pooled_weight"].T + t["gate_pooled_bias"]
+    like = t.get("identity", x)
+    return (scores[:, 1] - scores[:, 0]).reshape(-1, 1, 1, 1).expand(-1, 1, *like.shape[2:])
+
+
+def masked_dense(case: Case, logits: torch.Tensor | None = None) -> torch.Tensor:
+    """The block computed everywhere with torch's own convolutions in float64, then multiplied by the mask.
+
+    Args:
+        logits: of a gate that the op owns, as it came to them: near the threshold the last bit decides.
+    """
+    t = {k: v.double() for k, v in case.tensors.items()}
+    decision = case.tensors["mask"] if logits is None else logits
+    active = (decision >= case.threshold).double()
     name = case.attributes["activation"]
     strides = case.attributes.get("strides", (1, 1))
 
     def convolve(x: torch.Tensor, layer: str, **options: Any) -> torch.Tensor:
         return F.conv2d(x, t[f"{layer}_weight"].permute(0, 3, 1, 2), t[f"{layer}_bias"], **options)
 
-    match case.op:
-        case "GatedInvertedResidual":
+    block = case.op.partition("Gated")[2]
+    match block:
+        case "InvertedResidual":
             y = activate(convolve(t["x"], "expand"), name)
             depthwise = t["depthwise_weight"].permute(2, 0, 1)[:, None]
             y = F.conv2d(y, depthwise, t["depthwise_bias"], padding=1, groups=y.shape[1])
             return t["x"] + active * convolve(activate(y, name), "project")
-        case "GatedBasicBlock":
+        case "BasicBlock":
             y = activate(convolve(t["x"], "conv1", stride=strides, padding=1), name)
             return activate(t["identity"] + active * convolve(y, "conv2", padding=1), name)
-        case _:
+        case "Bottleneck":
             y = activate(convolve(t["x"], "conv1"), name)
             y = activate(convolve(y, "conv2", stride=strides, padding=1), name)
             return activate(t["identity"] + active * convolve(y, "conv3"), name)
+    raise AssertionError(f"no oracle for {block}")
 
 
 def run_torch(op: str, tensors: dict[str, torch.Tensor | None], attributes: dict[str, Any]) -> Any:
@@ -145,7 +183,7 @@ def one_node_model(
     names = [t.name for t in schema.inputs]
     outputs = [t.name for t in schema.outputs]
     element = types[tensors[next(t.name for t in schema.inputs if t.type == "T")].dtype]
-    out_types = {t.name: element if t.type == "T" else onnx.TensorProto.INT32 for t in schema.outputs}
+    out_types = {t.name: element if t.type == "T" else types[getattr(torch, t.type)] for t in schema.outputs}
     ranks = {t.name: len(t.shape) for t in schema.outputs}
     node = helper.make_node(
         op, names, outputs, name="block", domain=DOMAIN, **PLUGIN_ATTRIBUTES, **schema.complete(attributes)

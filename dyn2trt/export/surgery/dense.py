@@ -11,7 +11,7 @@ import onnx
 import onnx_ir as ir
 from onnx_ir.passes import common
 
-from dyn2trt.contract import DOMAIN
+from dyn2trt.contract import DOMAIN, SCHEMAS
 from dyn2trt.errors import Dyn2trtError
 from dyn2trt.export.bfloat16 import widen_refused
 from dyn2trt.export.surgery.graph import attributes_of, close_model, constant, gated_nodes, gates, open_model
@@ -85,40 +85,30 @@ class _Twin:
         self.attributes = attributes_of(self.node)
 
     def build(self) -> None:
-        build = {
+        primitives = {
             "MaskGather": self.mask_gather,
             "SparseConv": self.sparse_conv,
             "MaskScatter": self.mask_scatter,
-            "GatedInvertedResidual": self.inverted_residual,
-            "GatedBasicBlock": self.basic_block,
-            "GatedBottleneck": self.bottleneck,
-        }[self.node.op_type]
-        build()
+        }
+        primitives.get(self.node.op_type, self.composite)()
 
-    # Composites.
-
-    def inverted_residual(self) -> None:
-        x, _, *weights = self.node.inputs
+    def composite(self) -> None:
+        schema = SCHEMAS[self.node.op_type]
+        assert schema.block is not None
+        given = {tensor.name: value for tensor, value in zip(schema.inputs, self.node.inputs, strict=True)}
         activation = self.attributes["activation"]
-        y = self.conv(x, weights[0:2], "expand", activation=activation)
-        y = self.conv(y, weights[2:4], "depthwise", activation=activation)
-        y = self.conv(y, weights[4:6], "project")
-        self.hand_over(self.node.outputs[0], self.add(x, y))
-
-    def basic_block(self) -> None:
-        x, _, identity, *weights = self.node.inputs
-        strides, activation = self.attributes["strides"], self.attributes["activation"]
-        y = self.conv(x, weights[0:2], "conv1", activation=activation, strides=strides)
-        y = self.conv(y, weights[2:4], "conv2")
-        self.hand_over(self.node.outputs[0], self.activate(self.add(identity, y), activation, "add"))
-
-    def bottleneck(self) -> None:
-        x, _, identity, *weights = self.node.inputs
-        strides, activation = self.attributes["strides"], self.attributes["activation"]
-        y = self.conv(x, weights[0:2], "conv1", activation=activation)
-        y = self.conv(y, weights[2:4], "conv2", activation=activation, strides=strides)
-        y = self.conv(y, weights[4:6], "conv3")
-        self.hand_over(self.node.outputs[0], self.activate(self.add(identity, y), activation, "add"))
+        y = given["x"]
+        for convolution in schema.block.convolutions:
+            y = self.conv(
+                y,
+                (given[f"{convolution.name}_weight"], given[f"{convolution.name}_bias"]),
+                convolution.name,
+                activation=activation if convolution.activated else "none",
+                strides=self.attributes["strides"] if convolution.strided else (1, 1),
+            )
+        y = self.add(given["x" if schema.block.identity_is_x else "identity"], y)
+        outer = activation if schema.block.activated_sum else "none"
+        self.hand_over(self.node.outputs[0], self.activate(y, outer, "add"))
 
     # Primitives: with every site in the set, rows are the dense tensor itself.
 
@@ -211,10 +201,12 @@ class _Twin:
 
     def floating(self) -> np.dtype:
         """Type ``T`` of the node: that of its weights, or of a tensor where it has none."""
-        for value in self.node.inputs:
+        types = [tensor.type for tensor in SCHEMAS[self.node.op_type].inputs]
+        given = [value for value, type_ in zip(self.node.inputs, types, strict=False) if type_ == "T"]
+        for value in given:
             if value is not None and value.const_value is not None:
                 return value.const_value.numpy().dtype
-        for value in self.node.inputs:
+        for value in given:
             if value is not None and value.dtype is not None and value.dtype.is_floating_point():
                 return value.dtype.numpy()
         raise Dyn2trtError(f"no dense twin: the type of {self.node.name} is not known")

@@ -6,6 +6,7 @@ import onnx
 import onnx_ir as ir
 
 from dyn2trt.export.surgery.graph import close_model, gates, logits_shape, open_model
+from dyn2trt.export.surgery.inline import put_gates_outside
 
 
 def with_forced_masks(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -13,9 +14,10 @@ def with_forced_masks(model: onnx.ModelProto) -> onnx.ModelProto:
 
     The new inputs ``logits{i}``, float32 [N, 1, Ho, Wo], follow ``x`` in execution order: feed +1 where a site is to
     be active and −1 where it is to be idle (the threshold is 0). Mask outputs stay and repeat what is fed; outputs
-    that are logits go.
+    that are logits go. Composites that own their gate become those that are given logits.
     """
     opened, metadata = open_model(model)
+    put_gates_outside(opened)
     graph = opened.graph
     for gate in gates(opened, metadata):
         if gate.logits in graph.inputs:

@@ -21,8 +21,6 @@ from dyn2trt.export.metadata import (
     write_metadata,
 )
 
-PLUGIN_ATTRIBUTES = ("plugin_namespace", "plugin_version")
-
 
 @dataclass(frozen=True)
 class Gate:
@@ -66,6 +64,15 @@ def attributes_of(node: ir.Node) -> dict[str, Any]:
     return schema.complete({name: tuple(v) if isinstance(v, list) else v for name, v in given.items()})
 
 
+def logits_of(node: ir.Node) -> ir.Value | None:
+    """The logits that a gated node decides by: its output where it owns its gate, else its input; None without any."""
+    schema = SCHEMAS[node.op_type]
+    if schema.owns_gate:
+        return node.outputs[1]
+    names = [tensor.name for tensor in schema.inputs]
+    return node.inputs[names.index("mask")] if "mask" in names else None
+
+
 def gates(model: ir.Model, metadata: ExportMetadata) -> list[Gate]:
     """The gates in execution order.
 
@@ -74,14 +81,13 @@ def gates(model: ir.Model, metadata: ExportMetadata) -> list[Gate]:
     """
     masks: dict[str | None, tuple[ir.Value, Any]] = {}
     for node in gated_nodes(model):
-        names = [tensor.name for tensor in SCHEMAS[node.op_type].inputs]
-        if "mask" in names and (value := node.inputs[names.index("mask")]) is not None:
+        if (value := logits_of(node)) is not None:
             masks.setdefault(value.name, (value, attributes_of(node)["threshold"]))
     found = []
     for block in metadata.blocks:
         if block.logits not in masks:
             raise Dyn2trtError(
-                f"the ONNX model's metadata names gate {block.logits} of block {block.name}, but no node reads it: "
+                f"the ONNX model's metadata names gate {block.logits} of block {block.name}, but no node has it: "
                 "the graph was changed after export; export it again"
             )
         value, threshold = masks[block.logits]

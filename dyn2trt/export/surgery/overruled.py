@@ -7,6 +7,7 @@ import onnx_ir as ir
 
 from dyn2trt.export.metadata import FORCED_PREFIX as PREFIX
 from dyn2trt.export.surgery.graph import close_model, gates, logits_shape, open_model
+from dyn2trt.export.surgery.inline import put_gates_outside
 
 
 def with_overruled_gates(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -17,8 +18,10 @@ def with_overruled_gates(model: onnx.ModelProto) -> onnx.ModelProto:
     Unlike in `with_forced_masks` the gates stay, and their logits become outputs: no runtime drops them, so a sweep
     of active ratios pays for what the deployed network pays for, and a comparison sees each gate's own decision on
     data that no earlier flip has touched. Mask outputs, where there are any, repeat what is fed.
+    A composite that owns its gate becomes that gate in standard ops and a composite that is given logits.
     """
     opened, metadata = open_model(model)
+    put_gates_outside(opened)
     graph = opened.graph
     for index, gate in enumerate(gates(opened, metadata)):
         shape, floating = logits_shape(gate, opened, metadata), ir.TensorType(ir.DataType.FLOAT)

@@ -6,16 +6,17 @@ say what the work that is none costs. They were fitted on two cores of an AVX-51
 
 from __future__ import annotations
 
-from dyn2trt.contract import Attribute
+from dyn2trt.contract import Attribute, BlockKind
+from dyn2trt.contract.blocks import INVERTED_RESIDUAL
 from dyn2trt.ops.bodies import bands, dense
-from dyn2trt.ops.bodies.compositions import COMPOSITIONS, composition
+from dyn2trt.ops.bodies.compositions import composition
 from dyn2trt.ops.bodies.signature import EXPANDED_CHANNELS, SCHEDULE
 from dyn2trt.ops.bodies.text import activation_constants, activation_kind, int_lists, is_attribute
 
 FIXED_MACS = 15_000_000
 """What gathering and scattering costs whatever the size of the map: some fifty small nodes."""
-VALUE_MACS = {"GatedInvertedResidual": 95, "GatedBasicBlock": 230, "GatedBottleneck": 40}
-"""What it costs for every value of the output map: two transposes and a copy."""
+VALUE_MACS = {"InvertedResidual": 95, "BasicBlock": 230, "Bottleneck": 40}
+"""What it costs for every value of the output map: two transposes and a copy. Of others, the largest."""
 BAND_PERCENT = 520
 """What one column of a band costs, in hundredths of a site's dense work: six sites high, four without the halo ..."""
 BAND_THIN_PERCENT = 7_500
@@ -85,22 +86,38 @@ _SITES = """
     input_hw_n = Concat <axis = 0> (input_n, input_hw)
     input_sites = ReduceProd <keepdims = 0> (input_hw_n)"""
 
-# Macs of a site before and after the halo: of the part that runs on the halo, and of the part at active sites alone.
-_ROW_MACS = {
-    "GatedBasicBlock": """
-    halo_macs = Size (conv1_weight)
-    active_macs = Size (conv2_weight)
+
+def _row_macs(block: BlockKind) -> str:
+    """Macs of a site of the part that runs on the halo, and of the part at active sites alone."""
+    indices = range(len(block.convolutions))
+    names = [convolution.name for convolution in block.convolutions]
+    text = _sum_of_sizes("halo_macs", [names[i] for i in indices if block.is_on_halo(i)])
+    text += _sum_of_sizes("active_macs", [names[i] for i in indices if not block.is_on_halo(i)])
+    reader = block.halo_reader
+    if reader is None or not reader.strided:
+        return (
+            text
+            + """
     dense_halo_sites = Identity (out_sites)
-    sparse_halo_sites = Identity (halo_total)""",
-    "GatedBottleneck": """
-    halo_macs = Size (conv1_weight)
-    conv2_macs = Size (conv2_weight)
-    conv3_macs = Size (conv3_weight)
-    active_macs = Add (conv2_macs, conv3_macs)
+    sparse_halo_sites = Identity (halo_total)"""
+        )
+    return (
+        text
+        + """
     dense_halo_sites = Identity (input_sites)
     ratio = Div (input_sites, out_sites)
-    sparse_halo_sites = Mul (halo_total, ratio)""",
-}
+    sparse_halo_sites = Mul (halo_total, ratio)"""
+    )
+
+
+def _sum_of_sizes(result: str, names: list[str]) -> str:
+    """``result`` = the number of weights of these convolutions."""
+    text, total = f"\n    {result}_0 = Constant <value_int = 0> ()", f"{result}_0"
+    for index, name in enumerate(names):
+        before, total = total, result if name is names[-1] else f"{result}_{index + 1}"
+        text += f"\n    {name}_macs = Size ({name}_weight)\n    {total} = Add ({before}, {name}_macs)"
+    return text if names else f"{text}\n    {result} = Identity ({total})"
+
 
 _ROW_CHOICE = """
     dense_halo_macs = Mul (dense_halo_sites, halo_macs)
@@ -114,7 +131,7 @@ _ROW_CHOICE = """
     row_halo_macs = Mul (sparse_halo_sites, halo_macs)
     row_active_macs = Mul (active_total, active_macs)
     row_macs = Add (row_halo_macs, row_active_macs)
-    read_channels = Shape <start = 3> (conv2_weight)
+    read_channels = Shape <start = {axis}> ({reader}_weight)
     row_thin = Div (n_thin, read_channels)
     row_percent = Add (n_row, row_thin)
     row_cost = Mul (row_macs, row_percent)
@@ -122,11 +139,16 @@ _ROW_CHOICE = """
     busy = Squeeze (is_busy)"""
 
 
-def _finish(op: str, kind: str, sparse: str) -> str:
+def _row_choice(block: BlockKind) -> str:
+    reader = block.halo_reader or block.convolutions[-1]
+    return _ROW_CHOICE.format(axis=2 if reader.depthwise else 3, reader=reader.name)
+
+
+def _finish(block: BlockKind, kind: str, sparse: str) -> str:
     """``y_chosen`` of the way that was chosen; ``sparse`` computes ``y_sparse``."""
     return f"""
     y_chosen = If (busy) <
-      then_branch = finish_dense () => (y_dense) {{{dense.masked_sum(op, "y_dense", "dense_out", kind)}
+      then_branch = finish_dense () => (y_dense) {{{dense.masked_sum(block, "y_dense", "dense_out", kind)}
       }},
       else_branch = finish_sparse () => (y_sparse) {{
 {sparse}
@@ -137,18 +159,19 @@ def _finish(op: str, kind: str, sparse: str) -> str:
 _BANDS_OR_ROWS = f"""
         y_sparse = If (scattered) <
           then_branch = run_rows () => (y_rows) {{
-{composition("GatedInvertedResidual", "y_rows")}
+{composition(INVERTED_RESIDUAL, "y_rows")}
           }},
           else_branch = finish_bands () => (y_bands) {{{bands.FINISH}
           }}
         >"""
 
 
-def _numbers(op: str) -> str:
-    return int_lists(n_fixed=[FIXED_MACS * 100], n_value=[VALUE_MACS[op] * 100], n_percent=[100])
+def _numbers(block: BlockKind) -> str:
+    value = VALUE_MACS.get(block.name, max(VALUE_MACS.values()))
+    return int_lists(n_fixed=[FIXED_MACS * 100], n_value=[value * 100], n_percent=[100])
 
 
-def _bands_or_dense(op: str, kind: str) -> str:
+def _bands_or_dense(block: BlockKind, kind: str) -> str:
     return (
         _BAND_NUMBERS
         + "\n"
@@ -160,52 +183,51 @@ def _bands_or_dense(op: str, kind: str) -> str:
         + "\n    without_bands = Or (busy, scattered)"
         + bands.GATHER
         + bands.convolutions(kind)
-        + dense.convolutions(op, "dense_out", "dense_x", kind)
+        + dense.convolutions(block, "dense_out", "dense_x", kind)
         + bands.SCATTER
-        + _finish(op, kind, _BANDS_OR_ROWS)
+        + _finish(block, kind, _BANDS_OR_ROWS)
     )
 
 
-def _rows_or_dense(op: str, kind: str) -> str:
+def _rows_or_dense(block: BlockKind, kind: str) -> str:
     return (
         _ROW_NUMBERS
         + "\n"
         + int_lists(k0=[0], k1=[1], k2=[2], k4=[4])
         + _COUNTS
         + _SITES
-        + _ROW_MACS[op]
-        + _ROW_CHOICE
+        + _row_macs(block)
+        + _row_choice(block)
         + """
     dense_x = If (busy) <
       then_branch = take_all () => (dense_x_1) { dense_x_1 = Identity (x) },
       else_branch = take_none () => (dense_x_2) { dense_x_2 = Slice (x, k0, k0, k0) }
     >"""
-        + dense.convolutions(op, "dense_out", "dense_x", kind)
-        + _finish(op, kind, composition(op, "y_sparse"))
+        + dense.convolutions(block, "dense_out", "dense_x", kind)
+        + _finish(block, kind, composition(block, "y_sparse"))
     )
 
 
-def _always_dense(op: str, kind: str, result: str) -> str:
+def _always_dense(block: BlockKind, kind: str, result: str) -> str:
     prefix = "always_"
     out = f"{prefix}out"
-    return dense.convolutions(op, out, "x", kind, prefix) + dense.masked_sum(op, result, out, kind, prefix)
+    return dense.convolutions(block, out, "x", kind, prefix) + dense.masked_sum(block, result, out, kind, prefix)
 
 
-def adaptive_body(op: str, activations: set[str], schedules: set[str]) -> str:
+def adaptive_body(block: BlockKind, activations: set[str], schedules: set[str]) -> str:
     """The body for nodes that between them have these activations and schedules."""
     kind = activation_kind(activations)
-    head = activation_constants(kind) + dense.WEIGHTS[op] + _ACTIVE
+    head = activation_constants(kind) + dense.weights(block) + _ACTIVE
     if schedules == {"dense"}:
-        return head + _always_dense(op, kind, "y")
-    chosen = (
-        _numbers(op) + _MARKED + "\n" + (_bands_or_dense if op == "GatedInvertedResidual" else _rows_or_dense)(op, kind)
-    )
+        return head + _always_dense(block, kind, "y")
+    choose = _bands_or_dense if block is INVERTED_RESIDUAL else _rows_or_dense
+    chosen = _numbers(block) + _MARKED + "\n" + choose(block, kind)
     if "dense" not in schedules:
         return f"{head}{chosen}\n    y = Identity (y_chosen)"
     # A constant for each node. ONNX Runtime folds it and drops the other way whole: what is merely unused would run.
     return f"""{head}{is_attribute("is_dense", "schedule", "dense")}
     y = If (is_dense) <
-      then_branch = run_dense () => (y_always) {{{_always_dense(op, kind, "y_always")}
+      then_branch = run_dense () => (y_always) {{{_always_dense(block, kind, "y_always")}
       }},
       else_branch = choose () => (y_chosen) {{
 {chosen}
@@ -213,7 +235,10 @@ def adaptive_body(op: str, activations: set[str], schedules: set[str]) -> str:
     >"""
 
 
-HINTS: dict[str, tuple[Attribute, ...]] = {
-    op: (SCHEDULE, EXPANDED_CHANNELS) if op == "GatedInvertedResidual" else (SCHEDULE,) for op in COMPOSITIONS
-}
+def hints_of(block: BlockKind) -> tuple[Attribute, ...]:
+    """What nodes of a block's composites tell an adaptive body."""
+    depthwise = any(convolution.depthwise for convolution in block.convolutions)
+    return (SCHEDULE, EXPANDED_CHANNELS) if depthwise else (SCHEDULE,)
+
+
 HINT_NAMES = (SCHEDULE.name, EXPANDED_CHANNELS.name)

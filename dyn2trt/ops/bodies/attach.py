@@ -8,10 +8,11 @@ from typing import Literal
 import onnx
 from onnx import helper
 
-from dyn2trt.contract import DOMAIN, SCHEMAS, VERSION
+from dyn2trt.contract import DOMAIN, SCHEMAS, VERSION, OpSchema, composite
 from dyn2trt.errors import Dyn2trtError
-from dyn2trt.ops.bodies.adaptive import HINT_NAMES, HINTS, adaptive_body
-from dyn2trt.ops.bodies.compositions import COMPOSITIONS
+from dyn2trt.ops.bodies.adaptive import HINT_NAMES, adaptive_body, hints_of
+from dyn2trt.ops.bodies.compositions import composition
+from dyn2trt.ops.bodies.gates import gated_body
 from dyn2trt.ops.bodies.hints import node_hints
 from dyn2trt.ops.bodies.primitives import primitive_body
 from dyn2trt.ops.bodies.signature import function
@@ -25,6 +26,7 @@ MIN_IR_VERSION = 9
 def functions_for(model: onnx.ModelProto) -> list[onnx.FunctionProto]:
     """Return the functions for the model's ``dyn2trt`` nodes, nested ones included, in the schemas' order.
 
+    A composite that owns its gate has a body of that gate and one node of the composite that is given its logits.
     A composite whose every node states a schedule (`attach_bodies` adds it) has an adaptive body, otherwise its body is
     the composition of primitives that defines it. Bodies are made for the activations and schedules that the nodes
     have; attach them anew when a node changes.
@@ -39,21 +41,31 @@ def functions_for(model: onnx.ModelProto) -> list[onnx.FunctionProto]:
     for node in waiting:
         _check(node)
     activations, schedules = _values(waiting, "activation"), _values(waiting, "schedule")
-    every = set().union(*activations.values(), {"none"})
     found: dict[str, onnx.FunctionProto] = {}
     while waiting:
         name = waiting.pop().op_type
         if name in found:
             continue
         schema = SCHEMAS[name]
-        adapts = schema.is_composite and "" not in schedules[name]
-        if adapts:
-            body = adaptive_body(name, activations[name], schedules[name])
-        else:
-            body = COMPOSITIONS[name] if schema.is_composite else primitive_body(name, every)
-        found[name] = function(schema, body, opset, HINTS[name] if adapts else ())
+        hints = hints_of(schema.block) if schema.block and "" not in schedules[_executed(schema)] else ()
+        found[name] = function(schema, _body(schema, bool(hints), activations, schedules), opset, hints)
         waiting += own_nodes(found[name])
     return [found[name] for name in SCHEMAS if name in found]
+
+
+def _executed(schema: OpSchema) -> str:
+    """The op that the body of an op ends in: of a composite that owns its gate, the one that is given logits."""
+    return composite(schema.block).name if schema.block is not None else schema.name
+
+
+def _body(schema: OpSchema, adapts: bool, activations: dict[str, set[str]], schedules: dict[str, set[str]]) -> str:
+    if schema.block is None:
+        return primitive_body(schema.name, set().union(*activations.values(), {"none"}))
+    if schema.owns_gate:
+        return gated_body(schema, tuple(hint.name for hint in hints_of(schema.block)) if adapts else ())
+    if adapts:
+        return adaptive_body(schema.block, activations[schema.name], schedules[schema.name])
+    return composition(schema.block)
 
 
 def attach_bodies(
@@ -101,12 +113,12 @@ def _replace_functions(model: onnx.ModelProto) -> None:
 
 
 def _values(nodes: Sequence[onnx.NodeProto], attribute: str) -> dict[str, set[str]]:
-    """Values of a string attribute by op type; the schema's default, or nothing, where a node does not state it."""
+    """Values of a string attribute by the op executed; the schema's default, or nothing, where a node is silent."""
     values: dict[str, set[str]] = {}
     for node in nodes:
         default = next((a.default for a in SCHEMAS[node.op_type].attributes if a.name == attribute), "")
         given = next((a.s.decode() for a in node.attribute if a.name == attribute), default)
-        values.setdefault(node.op_type, set()).add(given)
+        values.setdefault(_executed(SCHEMAS[node.op_type]), set()).add(given)
     return values
 
 

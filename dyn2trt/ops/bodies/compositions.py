@@ -1,89 +1,91 @@
-"""The composites as the primitives that define them, in ONNX text."""
+"""The composites that are given logits as the primitives that define them, in ONNX text."""
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
+from dyn2trt.contract import BlockKind, Convolution
 from dyn2trt.ops.bodies.text import call
 
-_SAME = {"kernel_shape": "ints = [3, 3]", "pads": "ints = [1, 1, 1, 1]"}
-_SAME_STRIDED = {**_SAME, "strides": "ints = @strides"}
 _THRESHOLD = {"threshold": "float = @threshold"}
-_ACTIVATION = {"activation": "string = @activation"}
-_ADD = {"reduction": 'string = "add"'}
-
-# The active set gathers nothing: the mask itself stands for x. All outputs are named, as shape inference demands.
-_ACTIVE = call("sites, slots, count, gathered_mask", "MaskGather", "mask, mask", **_THRESHOLD)
 
 
-def _lines(*lines: str) -> str:
+class _Set(NamedTuple):
+    """A site set by the names of its values; ``rows`` hold x at its sites where x was gathered there."""
+
+    sites: str
+    slots: str
+    used: str
+    rows: str
+
+
+_ACTIVE = _Set("sites", "slots", "count", "gathered_mask")
+
+
+def composition(block: BlockKind, result: str = "y") -> str:
+    """The primitives that define a block; the last writes ``result``."""
+    convolutions = block.convolutions
+    # The active set gathers nothing: the mask itself stands for x. All outputs are named, as shape inference demands.
+    lines = [call(", ".join(_ACTIVE), "MaskGather", "mask, mask", **_THRESHOLD)]
+    # What each convolution reads, from the last to the first. A 1×1 reads the set that it runs on.
+    reads = [_ACTIVE]
+    for index in reversed(range(len(convolutions))):
+        if _keeps_set(convolutions[index]):
+            reads.insert(0, reads[0])
+            continue
+        on_grid_of_x = any(convolution.strided for convolution in convolutions[index:])
+        with_x = on_grid_of_x or all(map(_keeps_set, convolutions[:index]))
+        lines += _reading(convolutions[index], reads[0], "x" if with_x else "mask")
+        reads.insert(0, _set_read_by(convolutions[index]))
+    rows = reads[0].rows
+    if reads[0] is _ACTIVE:
+        rows = "active_rows"
+        lines.append(call(f"x_sites, x_slots, x_count, {rows}", "MaskGather", "mask, x", **_THRESHOLD))
+    for convolution, source, target in zip(convolutions, reads, reads[1:], strict=False):
+        name = convolution.name
+        attributes = _geometry(convolution)
+        if convolution.activated:
+            attributes["activation"] = "string = @activation"
+        if convolution.depthwise:
+            attributes["group"] = "int = 0"
+        arguments = f"{rows}, {name}_weight, {name}_bias, {source.slots}, {target.sites}, {target.used}"
+        rows = f"{name}_rows"
+        lines.append(call(rows, "SparseConv", arguments, **attributes))
+    finish = {"reduction": 'string = "add"'}
+    if block.activated_sum:
+        finish["activation"] = "string = @activation"
+    base = "x" if block.identity_is_x else "identity"
+    lines.append(call(result, "MaskScatter", f"{base}, {rows}, sites, count", **finish))
     return "\n".join(lines)
 
 
-INVERTED_RESIDUAL = _lines(
-    _ACTIVE,
-    call("halo_sites, halo_slots, halo_count, rows", "MaskGather", "mask, x", **_THRESHOLD, **_SAME),
-    call(
-        "expanded",
-        "SparseConv",
-        "rows, expand_weight, expand_bias, halo_slots, halo_sites, halo_count",
-        **_ACTIVATION,
-    ),
-    call(
-        "filtered",
-        "SparseConv",
-        "expanded, depthwise_weight, depthwise_bias, halo_slots, sites, count",
-        **_SAME,
-        **_ACTIVATION,
-        group="int = 0",
-    ),
-    call("projected", "SparseConv", "filtered, project_weight, project_bias, slots, sites, count"),
-    call("{y}", "MaskScatter", "x, projected, sites, count", **_ADD),
-)
-
-# The receptive field of both convolutions is the halo of the middle set, whose slots are −1 where it has no site.
-BASIC_BLOCK = _lines(
-    _ACTIVE,
-    call("mid_sites, mid_slots, mid_count, mid_gathered", "MaskGather", "mask, mask", **_THRESHOLD, **_SAME),
-    """
-    mid_float = Cast <to = 1> (mid_slots)
-    mid_channel = Constant <value_ints = [1]> ()
-    mid_mask = Unsqueeze (mid_float, mid_channel)""",
-    call("in_sites, in_slots, in_count, rows", "MaskGather", "mid_mask, x", **_SAME_STRIDED),
-    call(
-        "middle",
-        "SparseConv",
-        "rows, conv1_weight, conv1_bias, in_slots, mid_sites, mid_count",
-        **_SAME_STRIDED,
-        **_ACTIVATION,
-    ),
-    call("out", "SparseConv", "middle, conv2_weight, conv2_bias, mid_slots, sites, count", **_SAME),
-    call("{y}", "MaskScatter", "identity, out, sites, count", **_ADD, **_ACTIVATION),
-)
-
-BOTTLENECK = _lines(
-    _ACTIVE,
-    call("in_sites, in_slots, in_count, rows", "MaskGather", "mask, x", **_THRESHOLD, **_SAME_STRIDED),
-    call("reduced", "SparseConv", "rows, conv1_weight, conv1_bias, in_slots, in_sites, in_count", **_ACTIVATION),
-    call(
-        "filtered",
-        "SparseConv",
-        "reduced, conv2_weight, conv2_bias, in_slots, sites, count",
-        **_SAME_STRIDED,
-        **_ACTIVATION,
-    ),
-    call("out", "SparseConv", "filtered, conv3_weight, conv3_bias, slots, sites, count"),
-    call("{y}", "MaskScatter", "identity, out, sites, count", **_ADD, **_ACTIVATION),
-)
-
-_TEXTS = {
-    "GatedInvertedResidual": INVERTED_RESIDUAL,
-    "GatedBasicBlock": BASIC_BLOCK,
-    "GatedBottleneck": BOTTLENECK,
-}
+def _keeps_set(convolution: Convolution) -> bool:
+    return convolution.kernel == 1 and not convolution.strided
 
 
-def composition(op: str, result: str = "y") -> str:
-    """The primitives that define a composite; the last writes ``result``."""
-    return _TEXTS[op].replace("{y}", result)
+def _geometry(convolution: Convolution) -> dict[str, str]:
+    if _keeps_set(convolution):
+        return {}
+    kernel, pad = convolution.kernel, convolution.kernel // 2
+    geometry = {"kernel_shape": f"ints = [{kernel}, {kernel}]", "pads": f"ints = [{pad}, {pad}, {pad}, {pad}]"}
+    return geometry | ({"strides": "ints = @strides"} if convolution.strided else {})
 
 
-COMPOSITIONS = {op: composition(op) for op in _TEXTS}
+def _set_read_by(convolution: Convolution) -> _Set:
+    return _Set(*(f"{convolution.name}_{part}" for part in ("in_sites", "in_slots", "in_count", "in_rows")))
+
+
+def _reading(convolution: Convolution, at: _Set, like: str) -> list[str]:
+    """The set that a convolution reads when it runs at the sites of a set."""
+    outputs = ", ".join(_set_read_by(convolution))
+    if at is _ACTIVE:
+        return [call(outputs, "MaskGather", f"mask, {like}", **_THRESHOLD, **_geometry(convolution))]
+    # Slots are −1 where the set has no site, so they are a mask of threshold 0.
+    name = convolution.name
+    return [
+        f"""
+    {name}_float = Cast <to = 1> ({at.slots})
+    {name}_channel = Constant <value_ints = [1]> ()
+    {name}_mask = Unsqueeze ({name}_float, {name}_channel)""",
+        call(outputs, "MaskGather", f"{name}_mask, {like}", **_geometry(convolution)),
+    ]

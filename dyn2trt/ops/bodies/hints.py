@@ -7,9 +7,7 @@ from collections.abc import Sequence
 
 import onnx
 
-from dyn2trt.contract import SCHEMAS
-
-_INVERTED = "GatedInvertedResidual"
+from dyn2trt.contract import SCHEMAS, BlockKind
 
 SMALL_MACS = 60_000_000
 """Below this many dense multiply-accumulates a block runs dense: choosing and gathering would cost more."""
@@ -18,8 +16,8 @@ SMALL_MACS = 60_000_000
 def node_hints(model: onnx.ModelProto, nodes: Sequence[onnx.NodeProto]) -> list[dict[str, str | int]]:
     """Return for each composite node its ``schedule``, and ``expanded_channels`` where the op is told it.
 
-    No hints, and so the composition as body, for an inverted residual whose weights are no initializers (its depthwise
-    convolution's group is unknown, and bodies are shared by all nodes of an op) and for bfloat16 (before opset 22 a
+    No hints, and so the composition as body, for a block whose depthwise weights are no initializers (the convolution's
+    group is unknown, and bodies are shared by all nodes of a block) and for bfloat16 (before opset 22 a
     Conv of bfloat16 is invalid, and ONNX Runtime's CPU provider runs none).
 
     Args:
@@ -30,14 +28,15 @@ def node_hints(model: onnx.ModelProto, nodes: Sequence[onnx.NodeProto]) -> list[
     types = {i.name: i.data_type for i in model.graph.initializer}
     if onnx.TensorProto.BFLOAT16 in {types.get(value) for node in nodes for value in node.input}:
         return [{} for _ in nodes]
-    known = all(node.input[2] in types for node in nodes if node.op_type == _INVERTED)
+    depthwise = {id(node): _depthwise_weight(node) for node in nodes}
+    unknown = {_block(node) for node in nodes if depthwise[id(node)] not in {None, *types}}
     hints: list[dict[str, str | int]] = []
     for node in nodes:
         hint: dict[str, str | int] = {}
-        if node.op_type != _INVERTED or known:
+        if _block(node) not in unknown:
             hint["schedule"] = "dense" if _is_small(node, shapes) else "adaptive"
-        if node.op_type == _INVERTED and known:
-            hint["expanded_channels"] = shapes[node.input[2]][0]
+            if (weight := depthwise[id(node)]) is not None:
+                hint["expanded_channels"] = shapes[weight][-1]
         hints.append(hint)
     return hints
 
@@ -48,10 +47,27 @@ def computed_whole(model: onnx.ModelProto) -> int:
     return sum(attribute.name == "schedule" and attribute.s == b"dense" for attribute in attributes)
 
 
+def _block(node: onnx.NodeProto) -> BlockKind:
+    block = SCHEMAS[node.op_type].block
+    assert block is not None
+    return block
+
+
+def _inputs(node: onnx.NodeProto) -> dict[str, str]:
+    """Values that a node reads, by the names of the schema's inputs."""
+    return {tensor.name: value for tensor, value in zip(SCHEMAS[node.op_type].inputs, node.input, strict=True)}
+
+
+def _depthwise_weight(node: onnx.NodeProto) -> str | None:
+    """The weight of the block's depthwise convolution, None where it has none."""
+    names = [convolution.name for convolution in _block(node).convolutions if convolution.depthwise]
+    return _inputs(node)[f"{names[0]}_weight"] if names else None
+
+
 def _is_small(node: onnx.NodeProto, shapes: dict[str, tuple[int, ...]]) -> bool:
-    names = [tensor.name for tensor in SCHEMAS[node.op_type].inputs]
-    weights = [shapes.get(value, ()) for name, value in zip(names, node.input, strict=True) if name.endswith("_weight")]
-    grid = shapes.get(node.input[1])
+    inputs = _inputs(node)
+    weights = [shapes.get(inputs[f"{convolution.name}_weight"], ()) for convolution in _block(node).convolutions]
+    grid = shapes.get(inputs["mask"] if "mask" in inputs else node.output[1])
     return grid is not None and math.prod(grid) * sum(map(math.prod, weights)) < SMALL_MACS
 
 

@@ -7,10 +7,7 @@ from collections.abc import Sequence
 import onnx
 import onnx.parser
 
-from dyn2trt.contract import DOMAIN, VERSION, Attribute, OpSchema
-
-PLUGIN_ATTRIBUTES = {"plugin_namespace": DOMAIN, "plugin_version": str(VERSION)}
-"""Attributes that make TensorRT's parser look for a plugin; ONNX Runtime ignores them."""
+from dyn2trt.contract import DOMAIN, PLUGIN_ATTRIBUTES, VERSION, Attribute, OpSchema
 
 SCHEDULE = Attribute(
     "schedule",

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dyn2trt.contract import DOMAIN
-from dyn2trt.ops.bodies.signature import PLUGIN_ATTRIBUTES
+from dyn2trt.contract import DOMAIN, PLUGIN_ATTRIBUTES
 
 
 def call(results: str, op: str, arguments: str, **attributes: str) -> str:

@@ -1,6 +1,9 @@
 #include "api/checks.h"
 
 #include <climits>
+#include <iterator>
+
+#include "dyn2trt/contract.h"
 
 namespace dyn2trt {
 namespace {
@@ -19,9 +22,10 @@ int check_dtype(int32_t dtype) {
 }
 
 int check_activation(int32_t activation) {
-  if (activation >= DYN2TRT_NONE && activation <= DYN2TRT_HARD_SWISH) return DYN2TRT_OK;
-  return fail(DYN2TRT_INVALID_ARGUMENT, "activation is 0 (none), 1 (relu), 2 (relu6) or 3 (hard_swish), not %d",
-              activation);
+  constexpr auto kMany = static_cast<int32_t>(std::size(contract::kActivations));
+  if (activation >= 0 && activation < kMany) return DYN2TRT_OK;
+  return fail(DYN2TRT_INVALID_ARGUMENT, "activation is 0 (%s) to %d (%s), not %d", contract::kActivations[0], kMany - 1,
+              contract::kActivations[kMany - 1], activation);
 }
 
 int check_geometry(const Dyn2trtGeometry& g) {

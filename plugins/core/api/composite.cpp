@@ -5,16 +5,42 @@
 namespace dyn2trt {
 namespace {
 
-ConvStep& append(Composite& c, const Dyn2trtGeometry& geometry, const Filters& filters) {
-  ConvStep& step = c.convolutions[c.n_convolutions++];
-  step.dtype = c.dtype;
-  step.flags = c.flags;
-  step.geometry = geometry;
-  step.c_out = filters.c_out;
-  step.weight = filters.weight;
-  step.bias = filters.bias;
-  step.activation = filters.activation;
-  return step;
+// Where the convolutions run and what with. The first reads x itself; the others read what the one before wrote: a 1x1
+// the rows of the same number, others through the halo's slots.
+void make_steps(Composite& c, const Dyn2trtGatedBlock& block, Workspace& workspace) {
+  const contract::Block& kind = block_of(block);
+  int32_t reader = 0;  // of the halo; 0: there is none
+  for (int32_t i = 1; i < kind.n_convolutions; ++i) reader = kind.convolutions[i].kernel > 1 ? i : reader;
+  c.sets.has_halo = reader > 0;
+  c.sets.active = workspace.take_set(c.y.n, c.y.h, c.y.w);
+  if (c.sets.has_halo) {
+    // Before the stride the halo lies on the grid of x, behind it on that of y.
+    bool on_grid_of_x = false;
+    for (int32_t i = reader; i < kind.n_convolutions; ++i) on_grid_of_x = on_grid_of_x || kind.convolutions[i].strided;
+    const Dyn2trtDense& grid = on_grid_of_x ? c.x : c.y;
+    c.geometry = geometry_of(block, kind.convolutions[reader]);
+    c.sets.halo = workspace.take_set(grid.n, grid.h, grid.w);
+  }
+  c.n_convolutions = kind.n_convolutions;
+  for (int32_t i = 0; i < kind.n_convolutions; ++i) {
+    const contract::Convolution& convolution = kind.convolutions[i];
+    ConvStep& step = c.convolutions[i];
+    const ConvStep* before = i > 0 ? &c.convolutions[i - 1] : nullptr;
+    step.dtype = c.dtype;
+    step.flags = c.flags;
+    step.geometry = geometry_of(block, convolution);
+    step.c_in = before != nullptr ? before->c_out : c.x.c;
+    step.c_out = block.convolutions[i].c_out;
+    step.h_in = before != nullptr ? before->output.h : c.x.h;
+    step.w_in = before != nullptr ? before->output.w : c.x.w;
+    step.x = before == nullptr ? &c.x : nullptr;
+    step.slots = i > 0 && i == reader ? c.sets.halo.slots : nullptr;
+    step.output = i < reader ? c.sets.halo : c.sets.active;
+    step.depthwise = convolution.depthwise;
+    step.weight = block.convolutions[i].weight;
+    step.bias = block.convolutions[i].bias;
+    step.activation = convolution.activated ? block.activation : DYN2TRT_NONE;
+  }
 }
 
 // The last step as one that writes y itself, with a depthwise one before it drawn in.
@@ -38,29 +64,17 @@ ConvStep fused_last(const Composite& c, bool with_depthwise) {
 
 }  // namespace
 
-void convolve_halo(Composite& c, const Dyn2trtDense& x, const Dyn2trtGeometry& geometry, const Filters& filters) {
-  ConvStep& step = append(c, geometry, filters);
-  step.x = &x;
-  step.c_in = x.c;
-  step.h_in = x.h;
-  step.w_in = x.w;
-  step.output = c.sets.halo;
-}
-
-ConvStep& convolve_active(Composite& c, const Dyn2trtGeometry& geometry, const Filters& filters) {
-  const bool keeps_rows = is_pointwise(geometry);
-  const Dyn2trtSiteSet& input = keeps_rows ? c.sets.active : c.sets.halo;
-  const int32_t c_in = c.convolutions[c.n_convolutions - 1].c_out;
-  ConvStep& step = append(c, geometry, filters);
-  step.c_in = c_in;
-  step.h_in = input.h;
-  step.w_in = input.w;
-  step.slots = keeps_rows ? nullptr : input.slots;
-  step.output = c.sets.active;
-  return step;
-}
-
-void plan(Composite& c, Workspace& workspace) {
+void plan(Composite& c, const Dyn2trtGatedBlock& block, const float* logits, Workspace& workspace) {
+  c = {};
+  c.dtype = block.dtype;
+  c.flags = block.flags;
+  c.logits = logits;
+  c.threshold = block.gate.threshold;
+  c.x = block.x;
+  c.identity = block.identity;
+  c.y = block.y;
+  c.out_activation = block_of(block).activated_sum ? block.activation : DYN2TRT_NONE;
+  make_steps(c, block, workspace);
   const bool with_depthwise = c.n_convolutions > 1 && c.convolutions[c.n_convolutions - 2].depthwise;
   const ConvStep last = fused_last(c, with_depthwise);
   c.fused = can_fuse(last);
@@ -96,12 +110,12 @@ void plan(Composite& c, Workspace& workspace) {
 
 int run(const Composite& c, void* stream) {
   CompactStep compaction = {};
-  compaction.mask = c.mask;
+  compaction.mask = c.logits;
   compaction.threshold = c.threshold;
   compaction.n = c.y.n;
   compaction.mask_h = c.y.h;
   compaction.mask_w = c.y.w;
-  compaction.n_sets = 2;
+  compaction.n_sets = c.sets.has_halo ? 2 : 1;
   compaction.sets[0] = {c.sets.active, kPointwise};
   compaction.sets[1] = {c.sets.halo, c.geometry};
   compaction.zeros = c.arrivals;
@@ -117,18 +131,6 @@ int run(const Composite& c, void* stream) {
   if (c.fused) return DYN2TRT_OK;
   const void* rows = c.convolutions[c.n_steps - 1].rows_out;
   return scatter({c.dtype, DYN2TRT_REDUCE_ADD, c.out_activation, c.identity, c.y, rows, c.sets.active}, stream);
-}
-
-int check_gate(int32_t dtype, int32_t activation, const Dyn2trtDense& output) {
-  DYN2TRT_TRY(check_dtype(dtype));
-  DYN2TRT_TRY(check_activation(activation));
-  if (output.c == 0) return DYN2TRT_OK;
-  return check_channels("output channels", output.c);
-}
-
-int check_parameters(int32_t dtype, std::initializer_list<Parameter> parameters) {
-  for (const Parameter& p : parameters) DYN2TRT_TRY(check_pointer(p.what, p.pointer, bytes_of(dtype)));
-  return DYN2TRT_OK;
 }
 
 }  // namespace dyn2trt

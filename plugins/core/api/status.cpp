@@ -36,9 +36,9 @@ size_t dyn2trt_sizeof(const char* struct_name) {
       {"Dyn2trtMaskGather", sizeof(Dyn2trtMaskGather)},
       {"Dyn2trtSparseConv", sizeof(Dyn2trtSparseConv)},
       {"Dyn2trtMaskScatter", sizeof(Dyn2trtMaskScatter)},
-      {"Dyn2trtGatedInvertedResidual", sizeof(Dyn2trtGatedInvertedResidual)},
-      {"Dyn2trtGatedBasicBlock", sizeof(Dyn2trtGatedBasicBlock)},
-      {"Dyn2trtGatedBottleneck", sizeof(Dyn2trtGatedBottleneck)},
+      {"Dyn2trtGate", sizeof(Dyn2trtGate)},
+      {"Dyn2trtConvolution", sizeof(Dyn2trtConvolution)},
+      {"Dyn2trtGatedBlock", sizeof(Dyn2trtGatedBlock)},
   };
   for (const auto& known : structs) {
     if (std::strcmp(struct_name, known.name) == 0) return known.bytes;

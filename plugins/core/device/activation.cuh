@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "device/platform.cuh"
+#include "device/ptx/clamp.cuh"
 #include "dyn2trt/core.h"
 
 namespace dyn2trt {
@@ -44,11 +45,22 @@ inline Activation activation_of(int activation) {
   }
 }
 
+// Of all values at once: one branch, which all threads take alike.
+template <int N>
+DYN2TRT_DEVICE void activate(float (&x)[N], const Activation& a) {
+  if (a.swish) {
+#pragma unroll
+    for (int i = 0; i < N; ++i) x[i] *= ptx::clamp_or_nan(x[i] + a.shift, a.low, a.high) * (1.0f / 6.0f);
+  } else {
+#pragma unroll
+    for (int i = 0; i < N; ++i) x[i] = ptx::clamp_or_nan(x[i], a.low, a.high);
+  }
+}
+
 DYN2TRT_DEVICE float activate(float x, const Activation& a) {
-  const float shifted = x + a.shift;
-  const float above = shifted < a.low ? a.low : shifted;
-  const float clamped = above > a.high ? a.high : above;
-  return a.swish ? x * clamped * (1.0f / 6.0f) : clamped;
+  float one[1] = {x};
+  activate(one, a);
+  return one[0];
 }
 
 }  // namespace dyn2trt

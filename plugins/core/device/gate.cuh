@@ -3,10 +3,11 @@
 // A site's logit may be computed in several blocks of a grid. They all have to come to the same decision, so there is
 // one order of summation and this is it: lane l of kGateLanes consecutive lanes adds the channels of the vectors l,
 // l + kGateLanes, ... of the first tap, then of the next, one fused multiply-add a channel in fp32; then the lanes add
-// up by a butterfly, then bias and offset are added. Pooled parts of a gate are an offset an image (gate/pooled.h).
+// up by a butterfly, then bias and offset are added. Pooled parts of a gate are an offset an image (gate/pool.cuh).
 #pragma once
 
 #include "device/vector.cuh"
+#include "dyn2trt/core.h"
 
 namespace dyn2trt {
 
@@ -22,6 +23,25 @@ struct GateView {
   const float* offset;         // SQUEEZE, LAYER: [n], the pooled part
   float* logits;               // output [n, ho, wo] or null
 };
+
+// `offset` is the pooled part [n] where the kind has one, else null.
+inline GateView gate_view(const Dyn2trtGatedBlock& block, const float* offset) {
+  const Dyn2trtGate& gate = block.gate;
+  const bool given = gate.kind == DYN2TRT_GATE_LOGITS, sums = !given && gate.kind != DYN2TRT_GATE_LAYER;
+  return {gate.kind,
+          gate.threshold,
+          given ? gate.given : nullptr,
+          sums ? gate.weight : nullptr,
+          sums ? gate.bias : nullptr,
+          offset,
+          given ? nullptr : gate.logits};
+}
+
+// The logit of a site from its sum over the taps, which is 0 for a gate without any.
+DYN2TRT_DEVICE float gate_logit(const GateView& gate, float sum, int image) {
+  const float local = gate.bias != nullptr ? sum + gate.bias[0] : 0.0f;
+  return gate.offset != nullptr ? local + gate.offset[image] : local;
+}
 
 // Adds a tap's part to a lane's sum. `values(first)` gives the eight values of x from channel `first` on as a
 // Vector<T, kGateVector>; channels is a multiple of kGateVector.

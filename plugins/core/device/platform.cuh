@@ -23,6 +23,23 @@
 #define DYN2TRT_ARCH 0
 #endif
 
+// Whether the library has the kernels of *_sm90a.cu: CMake says so where it builds for sm_90. The emulator has them.
+#ifndef DYN2TRT_HAS_SM90A
+#define DYN2TRT_HAS_SM90A DYN2TRT_ON_HOST
+#endif
+
+// Parameters by which the emulator tells apart where points of synchronisation stand; none on a device.
+// DYN2TRT_PLACE hands them on.
+#if DYN2TRT_ON_HOST
+#define DYN2TRT_PLACE_PARAMETERS const char *file = __builtin_FILE(), int line = __builtin_LINE()
+#define DYN2TRT_AND_PLACE , DYN2TRT_PLACE_PARAMETERS  // after other parameters
+#define DYN2TRT_PLACE file, line
+#else
+#define DYN2TRT_PLACE_PARAMETERS
+#define DYN2TRT_AND_PLACE
+#define DYN2TRT_PLACE
+#endif
+
 // Inlined device helper: also callable from host code where that helps dispatch.
 #define DYN2TRT_DEVICE __device__ __forceinline__
 #define DYN2TRT_HOST_DEVICE __host__ __device__ __forceinline__

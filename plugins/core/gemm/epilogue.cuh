@@ -23,14 +23,17 @@ DYN2TRT_DEVICE T finish(const Arguments& p, float sum, float bias, float residua
 }
 
 // 16 rows of a contiguous view: consecutive lanes take consecutive vectors of a row.
-template <bool kVectors, class T, int kWarpCols>
+template <bool kVectors, bool kResidual, class T, int kWarpCols>
 DYN2TRT_DEVICE void write_contiguous(const Arguments& p, const Staging<kWarpCols>& staging, const int* destination,
                                      int first_col) {
   constexpr int kWidth = kVectorWidth<T>;
   constexpr int kInRow = kWarpCols / kWidth;  // vectors
   const T* bias = static_cast<const T*>(p.bias);
-  const T* residual = static_cast<const T*>(p.residual.data);
-  T* out = static_cast<T*>(p.out.data);
+  const auto* residual = static_cast<const unsigned char*>(p.residual.data);
+  auto* out = static_cast<unsigned char*>(p.out.data);
+  // In bytes, and unsigned: one multiply-add an address.
+  const unsigned residual_pitch = static_cast<unsigned>(p.residual.pitch) * sizeof(T);
+  const unsigned pitch = static_cast<unsigned>(p.out.pitch) * sizeof(T);
 #pragma unroll(kVectors ? 2 : 1)
   for (int i = 0; i < 16 * kInRow / kWarp; ++i) {
     const int row = (i * kWarp + threadIdx.x % kWarp) / kInRow;
@@ -38,15 +41,25 @@ DYN2TRT_DEVICE void write_contiguous(const Arguments& p, const Staging<kWarpCols
     const int index = destination[row];
     const int col = first_col + vector * kWidth;
     const int remaining = index < 0 ? 0 : p.cols - col;
-    const Vector<T, kWidth> b = load_channels<kVectors>(bias + col, remaining);
-    const Vector<T, kWidth> r =
-        load_channels<kVectors>(residual + p.residual.offset(index) + col, p.residual.data == nullptr ? 0 : remaining);
-    Vector<T, kWidth> y;
-#pragma unroll
-    for (int e = 0; e < kWidth; ++e) {
-      y[e] = finish<T>(p, staging.sums[row][vector * kWidth + e], to_float(b[e]), to_float(r[e]));
+    const uint64_t place = static_cast<unsigned>(index);
+    const Vector<T, kWidth> b = load_channels<kVectors>(bias + col, p.cols - col);
+    Vector<T, kWidth> r;
+    if constexpr (kResidual) {
+      r = load_channels<kVectors>(reinterpret_cast<const T*>(residual + place * residual_pitch) + col, remaining);
     }
-    store_channels<kVectors>(out + p.out.offset(index) + col, y, remaining);
+    float y[kWidth];
+#pragma unroll
+    for (int e = 0; e < kWidth; ++e) y[e] = staging.sums[row][vector * kWidth + e] + to_float(b[e]);
+    activate(y, p.activation);
+    if constexpr (kResidual) {
+#pragma unroll
+      for (int e = 0; e < kWidth; ++e) y[e] += to_float(r[e]);
+      activate(y, p.out_activation);
+    }
+    Vector<T, kWidth> rounded;
+#pragma unroll
+    for (int e = 0; e < kWidth; ++e) rounded[e] = from_float<T>(y[e]);
+    store_channels<kVectors>(reinterpret_cast<T*>(out + place * pitch) + col, rounded, remaining);
   }
 }
 
@@ -94,10 +107,16 @@ DYN2TRT_DEVICE void write_tile(const Arguments& p, const Sums& sums, const Addre
     const int row = first_row + block * 16;
     if (p.out.planar) {
       write_planar<T>(p, staging, at.destination + row, at.image + row, first_col);
+    } else if (p.residual.data == nullptr) {
+      if (p.out.vectors) {
+        write_contiguous<true, false, T>(p, staging, at.destination + row, first_col);
+      } else {
+        write_contiguous<false, false, T>(p, staging, at.destination + row, first_col);
+      }
     } else if (p.out.vectors) {
-      write_contiguous<true, T>(p, staging, at.destination + row, first_col);
+      write_contiguous<true, true, T>(p, staging, at.destination + row, first_col);
     } else {
-      write_contiguous<false, T>(p, staging, at.destination + row, first_col);
+      write_contiguous<false, true, T>(p, staging, at.destination + row, first_col);
     }
     __syncwarp();
   }

@@ -12,10 +12,14 @@ namespace dyn2trt::gemm {
 // Channels from `from` on, of which `remaining` exist; zeros follow.
 template <bool kVectors, class T>
 DYN2TRT_DEVICE Vector<T, kVectorWidth<T>> load_channels(const T* from, int remaining) {
-  Vector<T, kVectorWidth<T>> value = zero_vector<T, kVectorWidth<T>>();
+  Vector<T, kVectorWidth<T>> value;
   if constexpr (kVectors) {
-    if (remaining > 0) value = load_vector<kVectorWidth<T>>(from);
+    // As four words: elements of 16 bits would be merged with their zeros one by one.
+    uint4 words = make_uint4(0, 0, 0, 0);
+    if (remaining > 0) words = *reinterpret_cast<const uint4*>(from);
+    memcpy(&value, &words, sizeof value);
   } else {
+    value = zero_vector<T, kVectorWidth<T>>();
 #pragma unroll
     for (int e = 0; e < kVectorWidth<T>; ++e) {
       if (e < remaining) value[e] = from[e];

@@ -8,7 +8,6 @@
 #include "device/dense.cuh"
 #include "device/vector.cuh"
 #include "kernels/compact.cuh"
-#include "kernels/row_tile.cuh"
 
 namespace dyn2trt {
 
@@ -48,6 +47,9 @@ struct Begin {
   }
 
  private:
+  // Vectors that a thread has on their way: y may lie anywhere, so no store may come between their loads.
+  static constexpr int kAtOnce = 4;
+
   static __device__ Vector<T, kWidth> activated(const Params& p, Vector<T, kWidth> value) {
     if (p.activation != DYN2TRT_NONE) {
 #pragma unroll
@@ -57,15 +59,19 @@ struct Begin {
   }
 
   static __device__ void copy_flat(const Params& p, int64_t first) {
+    const int64_t own = first + static_cast<int>(threadIdx.x) * kWidth;
+    if (first + kFlatElements <= p.flat_elements) {
+      Vector<T, kWidth> value[kAtOnce];
 #pragma unroll
-    for (int i = 0; i < 4; ++i) {
-      const int64_t at = first + (i * kThreads + static_cast<int>(threadIdx.x)) * kWidth;
-      if (at + kWidth <= p.flat_elements) {
-        store_vector(p.y.data + at, activated(p, load_vector<kWidth>(p.identity.data + at)));
-      } else {
-        for (int64_t rest = at; rest < p.flat_elements; ++rest) {
-          p.y.data[rest] = from_float<T>(activate(to_float(p.identity.data[rest]), p.activation));
-        }
+      for (int i = 0; i < kAtOnce; ++i) value[i] = load_vector<kWidth>(p.identity.data + own + i * kThreads * kWidth);
+#pragma unroll
+      for (int i = 0; i < kAtOnce; ++i) store_vector(p.y.data + own + i * kThreads * kWidth, activated(p, value[i]));
+      return;
+    }
+    for (int i = 0; i < kAtOnce; ++i) {
+      const int64_t at = own + i * kThreads * kWidth;
+      for (int64_t e = at; e < at + kWidth && e < p.flat_elements; ++e) {
+        p.y.data[e] = from_float<T>(activate(to_float(p.identity.data[e]), p.activation));
       }
     }
   }
@@ -75,14 +81,27 @@ struct Begin {
     const int image = block / blocks_per_image;
     const int first = block % blocks_per_image * kPositions;
     const int here = min(kPositions, p.y.h * p.y.w - first);
+    const int vectors = p.y.c / kWidth, all = here * vectors;
     const float* mask = p.compact.mask + static_cast<int64_t>(image) * p.y.h * p.y.w + first;
-    for_each_vector<kThreads, kWidth>(here, p.y.c, [&](int position, int channel) {
-      if (mask[position] >= p.compact.threshold) return;
-      const int h = (first + position) / p.y.w;
-      const int w = first + position - h * p.y.w;
-      store_vector(p.y.data + p.y.offset(image, h, w) + channel,
-                   activated(p, load_vector<kWidth>(p.identity.data + p.identity.offset(image, h, w) + channel)));
-    });
+    for (int begin = threadIdx.x; begin < all; begin += kAtOnce * kThreads) {
+      Vector<T, kWidth> value[kAtOnce];
+      int64_t to[kAtOnce];
+#pragma unroll
+      for (int i = 0; i < kAtOnce; ++i) {
+        const int vector = begin + i * kThreads;
+        const int position = vector / vectors, channel = vector % vectors * kWidth;
+        to[i] = -1;
+        if (vector >= all || mask[position] >= p.compact.threshold) continue;
+        const int h = (first + position) / p.y.w;
+        const int w = first + position - h * p.y.w;
+        to[i] = p.y.offset(image, h, w) + channel;
+        value[i] = load_vector<kWidth>(p.identity.data + p.identity.offset(image, h, w) + channel);
+      }
+#pragma unroll
+      for (int i = 0; i < kAtOnce; ++i) {
+        if (to[i] >= 0) store_vector(p.y.data + to[i], activated(p, value[i]));
+      }
+    }
   }
 };
 

@@ -38,9 +38,9 @@ DYN2TRT_DEVICE void cp_async_commit() {
 
 // Waits until all but this thread's kPending latest groups have landed. Other threads see them after a barrier.
 template <int kPending>
-DYN2TRT_DEVICE void cp_async_wait() {
+DYN2TRT_DEVICE void cp_async_wait(DYN2TRT_PLACE_PARAMETERS) {
 #if DYN2TRT_ON_HOST
-  emulator::cp_async_wait(kPending);
+  emulator::cp_async_wait(kPending, {"cp.async.wait", file, line});
 #elif DYN2TRT_ARCH >= 800
   asm volatile("cp.async.wait_group %0;\n" ::"n"(kPending) : "memory");
 #endif

@@ -1,4 +1,4 @@
-/* The C ABI of dyn2trt's CUDA core: the ops of dyn2trt/contract.py as plain functions.
+/* The C ABI of dyn2trt's CUDA core: the ops of dyn2trt/contract as plain functions.
  *
  * Neither TensorRT nor torch is known here. The TensorRT plugins, the torch binding and the tests are thin callers.
  *
@@ -32,7 +32,7 @@ extern "C" {
 #endif
 
 /* Grows whenever a struct or a function changes. */
-#define DYN2TRT_ABI_VERSION 1
+#define DYN2TRT_ABI_VERSION 2
 
 typedef enum Dyn2trtStatus {
   DYN2TRT_OK = 0,
@@ -42,7 +42,7 @@ typedef enum Dyn2trtStatus {
   DYN2TRT_LAUNCH_FAILED = 4        /* CUDA (or the CPU emulator) refused the launch */
 } Dyn2trtStatus;
 
-/* Orders follow FLOATS, ACTIVATIONS and REDUCTIONS of dyn2trt/contract.py. */
+/* Orders follow FLOATS, ACTIVATIONS and REDUCTIONS of dyn2trt/contract. */
 typedef enum Dyn2trtDtype { DYN2TRT_FLOAT32 = 0, DYN2TRT_FLOAT16 = 1, DYN2TRT_BFLOAT16 = 2 } Dyn2trtDtype;
 
 typedef enum Dyn2trtActivation {
@@ -134,52 +134,6 @@ typedef struct Dyn2trtMaskScatter {
   Dyn2trtDense y;
 } Dyn2trtMaskScatter;
 
-/* GatedInvertedResidual: y = x + project(depthwise(expand(x))) at the active sites, x elsewhere. */
-typedef struct Dyn2trtGatedInvertedResidual {
-  int32_t dtype;
-  uint32_t flags;
-  int32_t activation;
-  float threshold;
-  const float* mask;                             /* [n, 1, h, w] */
-  Dyn2trtDense x, y;                             /* [n, c, h, w]; y must not be x */
-  int32_t expanded;                              /* E */
-  const void *expand_weight, *expand_bias;       /* [E, 1, 1, C], [E] */
-  const void *depthwise_weight, *depthwise_bias; /* [3, 3, E], [E] */
-  const void *project_weight, *project_bias;     /* [C, 1, 1, E], [C] */
-} Dyn2trtGatedInvertedResidual;
-
-/* GatedBasicBlock: y = activation(identity + conv2(activation(conv1(x)))) at the active sites,
- * activation(identity) elsewhere. y must be neither x nor identity. */
-typedef struct Dyn2trtGatedBasicBlock {
-  int32_t dtype;
-  uint32_t flags;
-  int32_t activation;
-  int32_t stride_h, stride_w;
-  float threshold;
-  const float* mask;                     /* [n, 1, ho, wo] */
-  Dyn2trtDense x;                        /* [n, c, h, w] */
-  Dyn2trtDense identity, y;              /* [n, co, ho, wo] */
-  const void *conv1_weight, *conv1_bias; /* [Co, 3, 3, C], [Co] */
-  const void *conv2_weight, *conv2_bias; /* [Co, 3, 3, Co], [Co] */
-} Dyn2trtGatedBasicBlock;
-
-/* GatedBottleneck: y = activation(identity + conv3(activation(conv2(activation(conv1(x)))))) at the active sites,
- * activation(identity) elsewhere. y must be neither x nor identity. */
-typedef struct Dyn2trtGatedBottleneck {
-  int32_t dtype;
-  uint32_t flags;
-  int32_t activation;
-  int32_t stride_h, stride_w; /* of the 3x3 */
-  float threshold;
-  const float* mask;                     /* [n, 1, ho, wo] */
-  Dyn2trtDense x;                        /* [n, c, h, w] */
-  Dyn2trtDense identity, y;              /* [n, co, ho, wo] */
-  int32_t width;                         /* B */
-  const void *conv1_weight, *conv1_bias; /* [B, 1, 1, C], [B] */
-  const void *conv2_weight, *conv2_bias; /* [B, 3, 3, B], [B] */
-  const void *conv3_weight, *conv3_bias; /* [Co, 1, 1, B], [Co] */
-} Dyn2trtGatedBottleneck;
-
 /* Who decides which output sites of a gated block are active: those with logit >= threshold. */
 typedef enum Dyn2trtGateKind {
   DYN2TRT_GATE_LOGITS = 0,    /* logits are an input */
@@ -211,13 +165,17 @@ typedef struct Dyn2trtConvolution {
   int32_t c_out;
 } Dyn2trtConvolution;
 
+/* The variant that launches the general kernels one after another, whatever fused ones there are. */
+#define DYN2TRT_CHAIN (-1)
+
 /* Any gated block: y = f(identity + convolutions(x)) at the active sites, f(identity) elsewhere; f is the activation,
- * none for the inverted residual, whose identity is x. y must be neither x nor identity. */
+ * none for the inverted residual, whose identity is x (the field is not read). y must not overlap x or identity, but for
+ * variants that work in place, where y may be identity. */
 typedef struct Dyn2trtGatedBlock {
   int32_t kind; /* Dyn2trtBlockKind */
   int32_t dtype;
   uint32_t flags;
-  int32_t variant; /* 0: the library chooses; k: its k-th kernel for this block, for tests and measurements */
+  int32_t variant; /* 0: the library chooses; k: its k-th kernel for this kind, for tests and measurements; or CHAIN */
   int32_t activation;
   int32_t stride_h, stride_w;
   Dyn2trtGate gate;
@@ -250,17 +208,15 @@ DYN2TRT_API int dyn2trt_mask_gather(const Dyn2trtMaskGather* params, void* strea
 DYN2TRT_API int dyn2trt_sparse_conv(const Dyn2trtSparseConv* params, void* stream);
 DYN2TRT_API int dyn2trt_mask_scatter(const Dyn2trtMaskScatter* params, void* stream);
 
-DYN2TRT_API int dyn2trt_gated_inverted_residual_workspace(const Dyn2trtGatedInvertedResidual* params, size_t* bytes);
-DYN2TRT_API int dyn2trt_gated_inverted_residual(const Dyn2trtGatedInvertedResidual* params, void* workspace,
-                                                size_t workspace_bytes, void* stream);
+DYN2TRT_API int dyn2trt_gated_block_workspace(const Dyn2trtGatedBlock* params, size_t* bytes);
+DYN2TRT_API int dyn2trt_gated_block(const Dyn2trtGatedBlock* params, void* workspace, size_t workspace_bytes,
+                                    void* stream);
 
-DYN2TRT_API int dyn2trt_gated_basic_block_workspace(const Dyn2trtGatedBasicBlock* params, size_t* bytes);
-DYN2TRT_API int dyn2trt_gated_basic_block(const Dyn2trtGatedBasicBlock* params, void* workspace, size_t workspace_bytes,
-                                          void* stream);
+/* Name of the k-th fused kernel (from 1) for a block kind, NULL behind the last. */
+DYN2TRT_API const char* dyn2trt_gated_block_variant(int32_t kind, int32_t variant);
 
-DYN2TRT_API int dyn2trt_gated_bottleneck_workspace(const Dyn2trtGatedBottleneck* params, size_t* bytes);
-DYN2TRT_API int dyn2trt_gated_bottleneck(const Dyn2trtGatedBottleneck* params, void* workspace, size_t workspace_bytes,
-                                         void* stream);
+/* The variant that the library would run for these params on an architecture (90 for sm_90), or DYN2TRT_CHAIN. */
+DYN2TRT_API int32_t dyn2trt_gated_block_choice(const Dyn2trtGatedBlock* params, int32_t architecture);
 
 #ifdef __cplusplus
 }
