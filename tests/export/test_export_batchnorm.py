@@ -330,19 +330,12 @@ def with_batchnorm(batchnorm: nn.Module) -> nn.Module:
     return block
 
 
-def without_outer_activation() -> nn.Module:
-    block = BasicBlock(8, 8)
-    block.outer_activation = "none"
-    return block
-
-
 @pytest.mark.parametrize(
     ("build", "told"),
     [
         (lambda: Excited(8, 8), "ends where its own goes on with mean"),
         (lambda: Scaled(8, 8), "adds its input to its branch"),
         (with_silu, "relu6 where its branch has silu"),
-        (without_outer_activation, "ends in relu, not none"),
         (lambda: with_conv1(hooked), "relu where its branch has mul"),
         (lambda: with_conv1(prehooked), "conv1 where its branch has add"),
         (lambda: with_conv1(lambda c: nn.Conv2d(8, 8, 3, padding=2, dilation=2)), "dilation [2, 2]"),
