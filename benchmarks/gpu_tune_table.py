@@ -61,8 +61,8 @@ class Judgement:
 
     def text(self) -> str:
         return (
-            f"on {self.shapes} shapes that it did not see the choice takes {100 * (self.mean - 1):.1f} % longer than the "
-            f"best variant in the geometric mean, at worst {100 * (self.worst - 1):.0f} % ({self.worst_shape})"
+            f"on {self.shapes} shapes that it did not see, the choice takes {100 * (self.mean - 1):.1f} % longer than "
+            f"the best variant in the geometric mean, at worst {100 * (self.worst - 1):.0f} % ({self.worst_shape})"
         )
 
 
