@@ -37,7 +37,7 @@ def branch_weights(block: GatedBlock) -> list[tuple[Tensor, Tensor]]:
     recorder = Recorder()
     with torch.no_grad(), recorder:
         result = block.branch(x)
-    _check_ends(block, x)
+    _check_identity(block, x)
     chain = _Chain(block.op, recorder.calls, x)
     found = []
     for stage, declared in zip(stages, block.kind.convolutions[-len(stages) :], strict=True):
@@ -92,7 +92,7 @@ class _Chain:
             )
 
 
-def _check_ends(block: GatedBlock, x: Tensor) -> None:
+def _check_identity(block: GatedBlock, x: Tensor) -> None:
     """What the branch is added to."""
     if block.kind.identity_is_x and block.identity(x) is not x:
         raise Dyn2trtError(f"cannot run as {block.op}, which adds its input to its branch, not something else{_MEND}")

@@ -135,13 +135,23 @@ def check(model: onnx.ModelProto) -> None:
 
 
 def _check_standard(model: onnx.ModelProto, path: Path) -> None:
-    """`check` of the model that is written at ``path``."""
-    if weight_bytes(model) <= model_file.EMBEDDED_LIMIT:
-        check(model)
-        return
-    onnx.checker.check_model(str(path), full_check=True)
-    with tempfile.TemporaryDirectory() as folder:
-        onnx.shape_inference.infer_shapes_path(str(path), f"{folder}/inferred.onnx", True, True, True)
+    """`check` of the model that is written at ``path``.
+
+    Raises:
+        Dyn2trtError: it breaks the standard.
+    """
+    try:
+        if weight_bytes(model) <= model_file.EMBEDDED_LIMIT:
+            check(model)
+            return
+        onnx.checker.check_model(str(path), full_check=True)
+        with tempfile.TemporaryDirectory() as folder:
+            onnx.shape_inference.infer_shapes_path(str(path), f"{folder}/inferred.onnx", True, True, True)
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+        raise Dyn2trtError(
+            f"the file would break ONNX's rules, so it was not written ({str(error).splitlines()[0]}); that is a "
+            "fault of dyn2trt or of torch.onnx: please report it with what --debug shows"
+        ) from error
 
 
 def _check_arguments(input_shape: Sequence[int], precision: str, ops: str) -> None:
@@ -174,17 +184,30 @@ def _count(network: nn.Module, input_shape: Sequence[int]) -> MacReport:
 
 def _check_signature(network: nn.Module) -> None:
     try:
-        inspect.signature(network.forward).bind(None)
+        signature = inspect.signature(network.forward)
+    except (TypeError, ValueError):  # Of a scripted module; running it will tell.
+        return
+    try:
+        signature.bind(None)
     except TypeError as error:
-        parameters = inspect.signature(network.forward).parameters
         raise Dyn2trtError(
             f"a network takes one tensor [N, C, H, W], but the forward of {type(network).__name__} takes "
-            f"{', '.join(parameters) or 'nothing'}; wrap it in a module that takes one, and gives it the others"
+            f"{', '.join(signature.parameters) or 'nothing'}; wrap it in a module that takes one and gives it the "
+            "others"
         ) from error
 
 
 def _blocks(gates: Sequence[tuple[str, str]], macs: MacReport) -> tuple[Block, ...]:
-    """Nodes and counts of each block, matched by execution order."""
+    """Nodes and counts of each block, matched by execution order.
+
+    Raises:
+        Dyn2trtError: a block did not run through its op.
+    """
+    if len(gates) != len(macs.blocks):
+        raise Dyn2trtError(
+            f"{len(macs.blocks)} gated blocks ran ({', '.join(block.name for block in macs.blocks)}), but {len(gates)} "
+            "of them through their op: a subclass that overrides forward has to call the one it overrides"
+        )
     return tuple(
         Block(
             name=node,

@@ -37,7 +37,8 @@ def refused_forward(error: BaseException, what: str) -> Dyn2trtError:
     elif ".numpy()" in text or ("numpy" in text and "subclass" in text):
         text, mend = "a tensor is handed to numpy, which no trace follows", "; do the same in torch"
     elif fixed := re.search(r"size\(\)\[(\d)\] .*constant \((\d+)\)", str(error)):
-        text = f"its {('batch', 'channels', 'height', 'width')[int(fixed[1])]} can only be {fixed[2]} (a shape that is written out, or torch.linspace, fixes it)"
+        axis = ("batch", "channels", "height", "width")[int(fixed[1])]
+        text = f"its {axis} can only be {fixed[2]} (a shape that is written out, or torch.linspace, fixes it)"
     elif not isinstance(error, RuntimeError):
         text = f"{type(error).__name__}: {text}"
     return Dyn2trtError(f"{what}{_place_of(error)}: {text[:300]}{mend}")

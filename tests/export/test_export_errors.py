@@ -97,7 +97,7 @@ def test_pooling_that_needs_no_fixed_window_goes_with_a_dynamic_size(size: tuple
 
 def test_a_forward_of_two_inputs_is_told_how_to_wrap_it(tmp_path: Path) -> None:
     message = refusal(TwoInputs(), tmp_path)
-    assert "takes x, other; wrap it in a module that takes one" in message
+    assert "takes x, other; wrap it in a module that takes one and gives it" in message
 
 
 def test_a_network_without_a_tensor_to_return_is_explained(tmp_path: Path) -> None:

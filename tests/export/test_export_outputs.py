@@ -99,7 +99,8 @@ class Made(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         # torch.linspace lets torch.export take its number of steps as fixed.
         height = x.shape[2]
-        rows = torch.linspace(-1, 1, height) if isinstance(height, int) else torch.arange(height).float() / height
+        steps = torch.arange(height) * 2 / (height - 1) - 1
+        rows = torch.linspace(-1, 1, height) if isinstance(height, int) else steps
         rows = rows.reshape(1, 1, -1, 1).expand(x.shape[0], 1, -1, x.shape[3])
         columns = torch.arange(x.shape[3]).float().expand(x.shape[0], 1, x.shape[2], -1) / 8
         y = self.block(self.stem(torch.cat([x, rows, columns], dim=1)) + self.offset)
