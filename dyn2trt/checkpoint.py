@@ -1,16 +1,22 @@
-"""Checkpoints: loaded strictly, without running code from the file."""
+"""Checkpoints: loaded strictly, whatever wrapped the network when it was saved."""
 
 from __future__ import annotations
 
+import itertools
 import os
-import pickle
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Collection, Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
 
+from dyn2trt.checkpoint_file import read_checkpoint_file
 from dyn2trt.errors import Dyn2trtError
+
+COUNTERS = ("total_ops", "total_params", "n_averaged")
+"""Ends of keys that thop's profiler and ``torch.optim.swa_utils`` add to a network: single numbers, no weights."""
+
+INSERTED = ("_orig_mod.", "_fsdp_wrapped_module.", "_checkpoint_wrapped_module.")
+"""What torch.compile and its siblings write into keys, wherever they wrapped a module."""
 
 _SHOWN = 6
 
@@ -18,7 +24,7 @@ _SHOWN = 6
 def load_checkpoint(network: nn.Module, path: str | os.PathLike[str], *, without: Sequence[str] = ()) -> None:
     """Load a checkpoint into ``network``, every weight or none.
 
-    The file holds a state dict, bare or under ``state_dict``; a leading ``module.`` (DataParallel) is taken off.
+    See `read_state_dict` for what the file may be.
 
     Args:
         without: prefixes of the file's keys that are left out.
@@ -27,8 +33,8 @@ def load_checkpoint(network: nn.Module, path: str | os.PathLike[str], *, without
         Dyn2trtError: the file is missing, truncated or needs code to load; keys are missing, unexpected or of
             another shape, all of them named by kind; a weight is NaN or infinite.
     """
-    state = {k: v for k, v in read_state_dict(path).items() if not k.startswith(tuple(without))}
     expected = network.state_dict()
+    state = {k: v for k, v in read_state_dict(path, expected).items() if not k.startswith(tuple(without))}
     # BatchNorm counts batches since PyTorch 0.4.1; older files lack the count and nothing but training reads it.
     missing = [k for k in expected if k not in state and not k.endswith(".num_batches_tracked")]
     unexpected = [k for k in state if k not in expected]
@@ -47,48 +53,43 @@ def load_checkpoint(network: nn.Module, path: str | os.PathLike[str], *, without
     network.load_state_dict(state, strict=False)
 
 
-def read_state_dict(path: str | os.PathLike[str]) -> dict[str, Tensor]:
-    """Return the state dict in a checkpoint, on the CPU, without ``module.``.
+def read_state_dict(path: str | os.PathLike[str], expected: Collection[str] = ()) -> dict[str, Tensor]:
+    """Return the state dict in a checkpoint, on the CPU, with the names that the network itself gives its weights.
+
+    Taken off are what wrappers put before all keys (``module.`` of DataParallel, ``model.`` of Lightning, any other,
+    several in any order) and into them (`INSERTED`); left out are profilers' counters.
+
+    Args:
+        expected: the network's own names; of the prefixes that all keys share, the one goes without which most of the
+            rest are among them. Without names, ``module.`` goes.
 
     Raises:
-        Dyn2trtError: the file is missing, truncated, needs code to load, or holds no state dict.
+        Dyn2trtError: see `dyn2trt.checkpoint_file.read_checkpoint_file`.
     """
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise Dyn2trtError(f"no checkpoint at {path}") from None
-    except pickle.UnpicklingError as error:
-        raise Dyn2trtError(
-            f"{path} is no checkpoint of plain tensors, and code in a checkpoint is not run; save the state_dict "
-            f"alone ({_cause(error)})"
-        ) from None
-    except (OSError, RuntimeError, EOFError, ValueError, KeyError) as error:
-        raise Dyn2trtError(f"{path} is truncated or no checkpoint ({_first_line(error)})") from None
-    if isinstance(content, Mapping) and isinstance(content.get("state_dict"), Mapping):
-        content = content["state_dict"]
-    if not _is_state_dict(content):
-        found = f"the keys {', '.join(map(str, list(content)[:_SHOWN]))}" if isinstance(content, Mapping) else "no dict"
-        raise Dyn2trtError(f"{path} holds no state dict: expected parameter names with tensors, found {found}")
-    prefix = "module." if all(key.startswith("module.") for key in content) else ""
-    return {key.removeprefix(prefix): value for key, value in content.items()}
+    state = {}
+    for key, value in read_checkpoint_file(path).items():
+        if value.numel() == 1 and key not in expected and key.rpartition(".")[2] in COUNTERS:
+            continue
+        for inserted in INSERTED if key not in expected else ():
+            key = key.replace(inserted, "")
+        state[key] = value
+    prefixes = _shared_prefixes(list(state))
+    fits = {prefix: sum(key.removeprefix(prefix) in expected for key in state) for prefix in prefixes}
+    best = max(prefixes, key=lambda prefix: fits[prefix])  # The shortest of equals.
+    if not fits[best]:
+        best = max((prefix for prefix in prefixes if set(prefix.split(".")) <= {"module", ""}), key=len)
+    return {key.removeprefix(best): value for key, value in state.items()}
 
 
-def _is_state_dict(content: Any) -> bool:
-    return (
-        isinstance(content, Mapping)
-        and len(content) > 0
-        and all(isinstance(k, str) and isinstance(v, Tensor) for k, v in content.items())
-    )
+def _shared_prefixes(keys: Sequence[str]) -> list[str]:
+    """The prefixes of whole names that all keys share, the shortest, which is empty, first."""
+    names = [same[0] for same in itertools.takewhile(lambda level: len(set(level)) == 1, _levels(keys))]
+    return ["".join(f"{name}." for name in names[:count]) for count in range(len(names) + 1)]
 
 
-def _first_line(error: Exception) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0]
-
-
-def _cause(error: pickle.UnpicklingError) -> str:
-    """What the unpickler met, without torch's advice around it, which is to run the code after all."""
-    _, _, after = str(error).partition("WeightsUnpickler error:")
-    return (after.strip() or _first_line(error)).splitlines()[0].strip()
+def _levels(keys: Sequence[str]) -> Iterator[tuple[str, ...]]:
+    """The first names of all keys, their second names, ..., as far as all have some before their last."""
+    return zip(*(key.split(".")[:-1] for key in keys), strict=False)
 
 
 def _listed(kind: str, keys: list[str]) -> str:

@@ -7,6 +7,12 @@ class Dyn2trtError(Exception):
     exit_code = 1
 
 
+class Interrupted(Dyn2trtError):
+    """Ctrl-C, at a moment from which the same command goes on."""
+
+    exit_code = 130
+
+
 class MissingDependency(Dyn2trtError):
     """Something the command needs is not on this machine."""
 

@@ -1,9 +1,9 @@
 """Network inputs from photographs, saved arrays or seeded noise.
 
-A *spec* names where inputs come from: an image, a folder of images, a ``.npz`` that holds ``x``, or ``noise``
-(``noise:8`` for eight). Photographs are turned upright (EXIF), resized so that they cover the wanted size, cropped
-at the centre and normalised as ``(rgb / 255 - mean) / std``, the preprocessing of ImageNet and MPII evaluation
-without its margin.
+A *spec* names where inputs come from: an image, a folder of images, a ``.npz`` that holds ``x``, a ``.npy``, or
+``noise`` (``noise:8`` for eight). Photographs are turned upright (EXIF), resized so that they cover the wanted size,
+cropped at the centre and normalised as ``(rgb / 255 - mean) / std``, the preprocessing of ImageNet and MPII evaluation
+without its margin. They serve networks of three channels and, in grey, of one; arrays and noise serve any number.
 """
 
 from __future__ import annotations
@@ -17,14 +17,19 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from dyn2trt.errors import Dyn2trtError
+from dyn2trt.normalisation import check_normalisation, of_channels
+from dyn2trt.notices import warn_once
 
 SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
 """What counts as an image in a folder; a file given by name may have any."""
 
+ARRAYS = (".npy", ".npz")
+
 Shape = tuple[int | None, int, int, int]
 
-_BYTES_A_PIXEL = 3 * (4 + 2)
+_BYTES_A_VALUE = 4 + 2
 """While images are loaded: float32, and 8 bits twice, for one moment."""
+_SHOWN = 3
 
 
 def load_inputs(
@@ -35,55 +40,63 @@ def load_inputs(
     std: Sequence[float] = (1.0, 1.0, 1.0),
     seed: int = 0,
 ) -> NDArray[np.float32]:
-    """Load inputs as float32 [N, 3, H, W], contiguous, finite.
+    """Load inputs as float32 [N, C, H, W], contiguous, finite.
 
     Args:
-        spec: an image, a folder of images (taken in the order of their names), a .npz holding ``x`` (float, already
-            normalised, used as it is), ``noise`` or ``noise:N`` (standard normal, from ``seed``).
-        shape: (N, 3, H, W). N images are returned, the source's being repeated in turn or left out as needed;
-            with N None, as many as there are (1 for ``noise``).
-        mean, std: per channel, in units of rgb / 255. Not applied to a .npz or to noise.
+        spec: an image, a folder of images (taken in the order of their names), a .npy or a .npz holding ``x`` (float,
+            already normalised, used as it is), ``noise`` or ``noise:N`` (standard normal, from ``seed``).
+        shape: (N, C, H, W), of images C is 3 or 1. N images are returned, the source's being repeated in turn or left
+            out as needed; with N None, as many as there are (1 for ``noise``).
+        mean, std: per channel, in units of rgb / 255. Not applied to arrays or to noise.
 
     Raises:
         Dyn2trtError: the spec names nothing that can be read, or arrays of another size.
     """
     count, channels, height, width = shape
-    if channels != 3:
-        raise Dyn2trtError(f"inputs have 3 channels (RGB), but the model's input shape is {_shown(shape)}")
     if count is not None and count < 1:
         raise Dyn2trtError(f"expected at least one image, but the input shape is {_shown(shape)}")
+    check_normalisation(mean, std)
     if noise_count := _noise(spec):
-        size = (count or noise_count, 3, height, width)
+        size = (count or noise_count, channels, height, width)
         return np.random.default_rng(seed).standard_normal(size, dtype=np.float32)
     path = _existing(spec)
-    if path.suffix == ".npz":
-        x = _from_npz(path, height, width)
+    if path.suffix.lower() in ARRAYS:
+        x = _from_arrays(path, channels, height, width)
         return np.ascontiguousarray(x[np.arange(count or len(x)) % len(x)])
     return normalise(load_pictures(path, shape), mean=mean, std=std)
 
 
 def load_pictures(spec: str | Path, shape: Shape) -> NDArray[np.uint8]:
-    """Load an image, or a folder of them, as RGB uint8 [N, H, W, 3]; ``shape`` is (N, 3, H, W) as in `load_inputs`.
+    """Load an image, or a folder of them, as uint8 [N, H, W, C], RGB or grey; ``shape`` is (N, C, H, W).
 
     Raises:
-        Dyn2trtError: no image there, one that cannot be read (named), or more than there is memory for.
+        Dyn2trtError: C is neither 3 nor 1, no image is there, one cannot be read (named), or there are more than there
+            is memory for.
     """
-    count, _, height, width = shape
+    count, channels, height, width = shape
+    if channels not in (1, 3):
+        raise Dyn2trtError(
+            f"pictures have 3 channels (RGB) or 1 (grey), and the model takes {_shown(shape)}; give it a .npy, or a "
+            f".npz holding x, of [N, {channels}, {height}, {width}], or noise"
+        )
     files = image_files(spec)
     if count is not None:
         files = files[:count]
-    free, needed = free_memory(), (count or len(files)) * height * width * _BYTES_A_PIXEL
+    free, needed = free_memory(), (count or len(files)) * height * width * channels * _BYTES_A_VALUE
     if free is not None and needed > free:
         raise Dyn2trtError(
             f"{count or len(files)} images from {spec} at {height}x{width} take {needed / 2**30:.1f} GiB at least, but "
             f"{free / 2**30:.1f} GiB of memory are free; name a folder of fewer images"
         )
-    pictures = np.stack([_picture(file, height, width) for file in files])
+    pictures = np.stack([_picture(file, height, width, grey=channels == 1) for file in files])
     return pictures[np.arange(count or len(files)) % len(files)]
 
 
 def image_files(spec: str | Path) -> list[Path]:
     """Return the image, or the images of the folder in the order of their names.
+
+    Hidden files, among them what other systems leave (``._a.png``, ``.DS_Store``), and files that are no images are
+    left out, which is said once.
 
     Raises:
         Dyn2trtError: nothing there.
@@ -91,17 +104,29 @@ def image_files(spec: str | Path) -> list[Path]:
     path = _existing(spec)
     if not path.is_dir():
         return [path]
-    files = sorted(file for file in path.iterdir() if file.suffix.lower() in SUFFIXES and file.is_file())
+    files: list[Path] = []
+    skipped: list[Path] = []
+    for file in sorted(path.iterdir()):
+        if file.is_file() or file.name.startswith("."):
+            (files if is_image_name(file) else skipped).append(file)
     if not files:
-        folders = sum(file.is_dir() for file in path.iterdir())
+        folders = sum(file.is_dir() and not file.name.startswith(".") for file in path.iterdir())
         hint = f"; it has {folders} subfolders, name one of them" if folders else ""
         raise Dyn2trtError(f"no image in {path}: looked for {', '.join(SUFFIXES)}{hint}")
+    if skipped:
+        named = ", ".join(file.name for file in skipped[:_SHOWN]) + ", ..." * (len(skipped) > _SHOWN)
+        warn_once(f"{path}: left out what is hidden or no image: {named}; {len(files)} images are there")
     return files
 
 
+def is_image_name(file: Path) -> bool:
+    """Whether a file of a folder counts as an image, by its name."""
+    return file.suffix.lower() in SUFFIXES and not file.name.startswith(".") and not file.is_dir()
+
+
 def normalise(pictures: NDArray[np.uint8], *, mean: Sequence[float], std: Sequence[float]) -> NDArray[np.float32]:
-    """Turn RGB uint8 [N, H, W, 3] into float32 [N, 3, H, W]: ``(rgb / 255 - mean) / std``."""
-    centre, scale = _statistics(mean, std)
+    """Turn uint8 [N, H, W, C] into float32 [N, C, H, W]: ``(rgb / 255 - mean) / std``."""
+    centre, scale = _statistics(mean, std, pictures.shape[3])
     x = pictures.transpose(0, 3, 1, 2).astype(np.float32, order="C")
     x /= np.float32(255)  # In place: a whole folder may be in here.
     x -= centre[:, None, None]
@@ -112,13 +137,19 @@ def normalise(pictures: NDArray[np.uint8], *, mean: Sequence[float], std: Sequen
 def to_pictures(
     x: NDArray[np.float32], *, mean: Sequence[float] = (0.0, 0.0, 0.0), std: Sequence[float] = (1.0, 1.0, 1.0)
 ) -> NDArray[np.uint8]:
-    """Undo `normalise`, for showing inputs: float32 [N, 3, H, W] to RGB uint8 [N, H, W, 3].
+    """Undo `normalise`, for showing inputs: float32 [N, C, H, W] to RGB uint8 [N, H, W, 3].
 
     Inputs that leave [0, 1] by more than rounding when undone (noise, or saved arrays of unknown normalisation) are
-    stretched to that range instead, each by its own extremes.
+    stretched to that range instead, each by its own extremes. One channel is shown in grey, and so is the mean of any
+    other number than three.
     """
-    centre, scale = _statistics(mean, std)
-    rgb = x.transpose(0, 2, 3, 1).astype(np.float32) * scale + centre
+    channels = x.shape[1]
+    rgb = x.transpose(0, 2, 3, 1).astype(np.float32)
+    if channels in (1, 3):
+        centre, scale = _statistics(mean, std, channels)
+        rgb = rgb * scale + centre
+    if channels != 3:
+        rgb = np.repeat(rgb.mean(axis=3, keepdims=True), 3, axis=3)
     if rgb.min() < -1e-3 or rgb.max() > 1 + 1e-3:
         low, high = rgb.min((1, 2, 3), keepdims=True), rgb.max((1, 2, 3), keepdims=True)
         rgb = (rgb - low) / np.maximum(high - low, np.finfo(np.float32).tiny)
@@ -147,39 +178,44 @@ def _noise(spec: str | Path) -> int | None:
 
 
 def _existing(spec: str | Path) -> Path:
-    path = Path(spec)
+    path, expected = Path(spec), "expected an image, a folder of images, a .npy, a .npz holding x, or noise"
+    if not str(spec).strip():
+        raise Dyn2trtError(f"the name of the images is empty; {expected}")
     if not path.exists():
-        raise Dyn2trtError(
-            f"no such file or folder: {spec}; expected an image, a folder of images, a .npz holding x, or noise"
-        )
+        raise Dyn2trtError(f"no such file or folder: {spec}; {expected}")
     return path
 
 
-def _from_npz(path: Path, height: int, width: int) -> NDArray[np.float32]:
-    wanted = f"float32 x [N, 3, {height}, {width}]"
+def _from_arrays(path: Path, channels: int, height: int, width: int) -> NDArray[np.float32]:
+    wanted = f"float32 x [N, {channels}, {height}, {width}]"
     try:
-        with np.load(path, allow_pickle=False) as arrays:
-            if "x" not in arrays.files:
-                raise Dyn2trtError(f"{path} holds {', '.join(arrays.files) or 'nothing'}, expected {wanted}")
-            x = arrays["x"]
+        content = np.load(path, allow_pickle=False)
+        if isinstance(content, np.ndarray):
+            x = content
+        else:
+            with content as arrays:
+                if "x" not in arrays.files:
+                    raise Dyn2trtError(f"{path} holds {', '.join(arrays.files) or 'nothing'}, expected {wanted}")
+                x = arrays["x"]
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise Dyn2trtError(f"cannot read {path} as .npz: {error}; expected {wanted}") from error
-    if x.dtype.kind != "f" or x.ndim != 4 or x.shape[1:] != (3, height, width) or not len(x):
+        raise Dyn2trtError(f"cannot read {path} as {path.suffix}: {error}; expected {wanted}") from error
+    if x.dtype.kind != "f" or x.ndim != 4 or x.shape[1:] != (channels, height, width) or not len(x):
         raise Dyn2trtError(f"x in {path} is {x.dtype} {list(x.shape)}, expected {wanted}")
     if not np.isfinite(x).all():
         raise Dyn2trtError(f"x in {path} has {np.count_nonzero(~np.isfinite(x))} values that are NaN or infinite")
     return x.astype(np.float32)
 
 
-def _picture(path: Path, height: int, width: int) -> NDArray[np.uint8]:
-    """Read one image upright, as RGB uint8 [height, width, 3]."""
+def _picture(path: Path, height: int, width: int, *, grey: bool) -> NDArray[np.uint8]:
+    """Read one image upright, as uint8 [height, width, 3], or [height, width, 1] in grey."""
     try:
         with Image.open(path) as image:
             upright = ImageOps.exif_transpose(_eight_bits(image))
-            fitted = ImageOps.fit(_rgb(upright), (width, height), Image.Resampling.BILINEAR)
+            colours = _rgb(upright).convert("L") if grey else _rgb(upright)
+            fitted = ImageOps.fit(colours, (width, height), Image.Resampling.BILINEAR)
     except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
         raise Dyn2trtError(f"cannot read {path} as an image: {error}") from error
-    return np.asarray(fitted, dtype=np.uint8)
+    return np.asarray(fitted, dtype=np.uint8).reshape(height, width, -1)
 
 
 def _eight_bits(image: Image.Image) -> Image.Image:
@@ -205,13 +241,12 @@ def _rgb(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
-def _statistics(mean: Sequence[float], std: Sequence[float]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    for name, values in (("mean", mean), ("std", std)):
-        if len(values) != 3 or not np.isfinite(values).all():
-            raise Dyn2trtError(f"{name} has one finite number a channel (3), not {list(values)}")
-    if min(std) <= 0:
-        raise Dyn2trtError(f"std is above zero, not {list(std)}")
-    return np.asarray(mean, np.float32), np.asarray(std, np.float32)
+def _statistics(
+    mean: Sequence[float], std: Sequence[float], channels: int
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    check_normalisation(mean, std)
+    centre, scale = (of_channels(name, values, channels) for name, values in (("mean", mean), ("std", std)))
+    return np.asarray(centre, np.float32), np.asarray(scale, np.float32)
 
 
 def _shown(shape: Shape) -> str:

@@ -15,6 +15,13 @@ import pytest
 from tensorrt_on_cpu import harness
 
 from dyn2trt.engine import plugin_library
+from dyn2trt.notices import warn_once
+
+
+@pytest.fixture(autouse=True)
+def _warn_anew() -> None:
+    """What one test was warned of, another is told too."""
+    warn_once.cache_clear()
 
 
 @pytest.fixture

@@ -26,7 +26,9 @@ from dyn2trt.errors import Dyn2trtError, MissingDependency
 from dyn2trt.export.dynamic import dynamic_parts
 from dyn2trt.export.metadata import INPUT, MASK_PREFIX, ExportMetadata, load_model, read_metadata
 from dyn2trt.export.surgery import with_decision_outputs
+from dyn2trt.export.surgery.bodiless import without_body
 from dyn2trt.files import sha256
+from dyn2trt.gates.alike import warn_of_like_decisions
 from dyn2trt.runtimes.onnxruntime_session import OnnxRuntimeSession, usable_cores
 
 
@@ -49,7 +51,7 @@ def measure(
     images_spec: str = "",
     progress: Callable[[str], None] = lambda _: None,
 ) -> Measurement:
-    """Benchmark the exported model at ``path`` on ``images`` [K, 3, H, W].
+    """Benchmark the exported model at ``path`` on ``images`` [K, C, H, W].
 
     Args:
         images_spec: where the images come from, for the record.
@@ -60,11 +62,14 @@ def measure(
     """
     model = load_model(path)
     metadata = read_metadata(model)
+    if why := without_body(model):
+        raise Dyn2trtError(f"{path} cannot be measured: {why}")
     graphs = graphs_of(model)
     environment = examine_environment()
     threads = options.threads or usable_cores()
     not_run: list[NotRun] = []
     masks, coefficients = _decisions(model, metadata, images, threads, not_run)
+    warn_of_like_decisions(masks)
     with sessions_for(options, graphs, threads) as sessions:
         for role in graphs:
             if role != FORCED and (why := sessions.why_not(role)):
@@ -141,6 +146,8 @@ def _decisions(
     """The model's own masks and coefficients, by ONNX Runtime on the CPU whatever the backend measured."""
     gates = [f"{MASK_PREFIX}{i}" for i in range(len(metadata.blocks))]
     predictors = [predictor.coefficients for predictor in metadata.kernels]
+    if not gates and not predictors:
+        return [], []
     try:
         session = OnnxRuntimeSession(with_decision_outputs(model), threads)
     except MissingDependency as reason:

@@ -75,7 +75,9 @@ def image_size(input_shape: str | None, metadata: ExportMetadata) -> tuple[int, 
     exported = metadata.input_shape[2:]
     if input_shape is None:
         return exported
-    height, width = parse_shape(input_shape)[2:]
+    _, channels, height, width = parse_shape(input_shape)
+    if channels != metadata.input_shape[1]:
+        raise Dyn2trtError(f"the model takes images of {metadata.input_shape[1]} channels, not {channels}")
     if (height, width) != exported and 2 not in metadata.dynamic_axes:
         raise Dyn2trtError(
             f"the model has a fixed size of {exported[0]}x{exported[1]}, not {height}x{width}; export it with "

@@ -40,7 +40,7 @@ def graphs_of(model: onnx.ModelProto) -> dict[str, onnx.ModelProto]:
     graphs = {OWN: model}
     if metadata.blocks:
         graphs |= {DENSE: dense_twin(model), FORCED: with_overruled_gates(model)}
-    if metadata.kernels:
+    if metadata.kernels or metadata.image_kernels:
         graphs[STATIC] = static_twin(model)
     if len(graphs) == 1:
         raise Dyn2trtError(

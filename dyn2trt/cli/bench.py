@@ -19,7 +19,7 @@ def bench(
     images: Annotated[
         str | None,
         typer.Option(
-            help="Images for the model's own activity: a file, a folder, a .npz holding x, noise or noise:N.",
+            help="Images for the model's own activity: a file, a folder, a .npy, a .npz holding x, noise or noise:N.",
             show_default="noise:4",
         ),
     ] = None,
@@ -100,8 +100,10 @@ def bench(
     wanted = None if recipe is None else load_recipe(recipe)
     source = inputs_of(wanted, **typed(DataSection, given))
     options = options_of(wanted, backend=backend, seed=source.seed, **typed(BenchSection, given))
-    size = image_size(input_shape, read_metadata(model))
-    x = load_inputs(source.images, (None, 3, *size), mean=source.mean, std=source.std, seed=source.seed)
+    metadata = read_metadata(model)
+    size = image_size(input_shape, metadata)
+    shape = (None, metadata.input_shape[1], *size)
+    x = load_inputs(source.images, shape, mean=source.mean, std=source.std, seed=source.seed)
     output = output or model.with_name("bench.json")
     check_writable(output)
     if save_activity is not None:

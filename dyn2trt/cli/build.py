@@ -21,8 +21,9 @@ def build(
     timing_cache: Annotated[
         Path | None, typer.Option(help="File of kernel timings, read and extended; builds may share it.")
     ] = None,
-    plugins: Annotated[
-        Path | None, typer.Option(help="Plugin library; else DYN2TRT_PLUGIN_LIBRARY, the package's, or build/.")
+    plugin_library: Annotated[
+        Path | None,
+        typer.Option("--plugins", help="Plugin library; else DYN2TRT_PLUGIN_LIBRARY, the package's, or build/."),
     ] = None,
     tf32: Annotated[
         bool, typer.Option("--tf32", help="Let fp32 convolutions round to TensorFloat-32; gates may then flip.")
@@ -36,22 +37,15 @@ def build(
 
     A model with static shapes needs no shapes. Of a dynamic one, those that are left out follow the others.
     """
+    given = locals()
+    from dataclasses import fields
+
     from dyn2trt.engine import BuildOptions, build_engine
     from dyn2trt.engine.dense_check import describe_blocks
     from dyn2trt.engine.passport import passport_path
     from dyn2trt.engine.progress import RichProgress
 
-    options = BuildOptions.parse(
-        min_shapes=min_shapes,
-        opt_shapes=opt_shapes,
-        max_shapes=max_shapes,
-        workspace=workspace,
-        optimization_level=optimization_level,
-        timing_cache=timing_cache,
-        plugin_library=plugins,
-        tf32=tf32,
-        allow_dense_fallback=allow_dense_fallback,
-    )
+    options = BuildOptions.parse(**{field.name: given[field.name] for field in fields(BuildOptions)})
     with RichProgress() as progress:
         passport = build_engine(model, output, options, progress=progress)
     if as_json:

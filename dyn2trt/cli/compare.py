@@ -28,7 +28,7 @@ def compare(
     ] = None,
     images: Annotated[
         str | None,
-        typer.Option(help="An image, a folder of images, a .npz holding x, noise or noise:N. Default: noise."),
+        typer.Option(help="An image, a folder of images, a .npy, a .npz holding x, noise or noise:N. Default: noise."),
     ] = None,
     input_shape: Annotated[
         str | None, typer.Option(help="Batch and size to run a dynamic model at, like 1x3x256x256.")

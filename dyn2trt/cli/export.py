@@ -54,6 +54,15 @@ def export(
             show_default=False,
         ),
     ] = None,
+    runtime: Annotated[
+        str,
+        typer.Option(
+            "--for",
+            help="any: every runtime; trtexec: TensorRT with the plugin library, without the bodies that its parser "
+            "before 10.7 prefers to plugins. ONNX Runtime cannot run that file.",
+            metavar="any|trtexec",
+        ),
+    ] = "any",
     check: Annotated[
         bool,
         typer.Option(
@@ -72,15 +81,25 @@ def export(
     from rich.console import Console
 
     from dyn2trt.cli.streams import prints_to_stderr
+    from dyn2trt.errors import Dyn2trtError
+    from dyn2trt.files import can_be_read_back
+
+    if runtime not in ("any", "trtexec"):
+        raise Dyn2trtError(f"--for is any or trtexec, not {runtime!r}")
+    if runtime == "trtexec" and not can_be_read_back(output):
+        raise Dyn2trtError(f"--for trtexec writes a regular file, and {output} is none; choose another path")
 
     console = Console(stderr=True)
     source, wanted = _sections(recipe, {**given, "name": network, "options": _options(settings or [])})
     with console.status("exporting"), prints_to_stderr():
         from dyn2trt.export.recipe_export import export_recipe
+        from dyn2trt.export.surgery.bodiless import strip_bodies
         from dyn2trt.pipeline.checked_export import checked_export
 
         write = checked_export if check else export_recipe
         metadata = write(source, wanted, output, warn=lambda text: typer.echo(f"dyn2trt: warning: {text}", err=True))
+        if runtime == "trtexec":  # After the check, which runs the bodies.
+            strip_bodies(output)
     if as_json:
         typer.echo(metadata.to_json(indent=2))
         return

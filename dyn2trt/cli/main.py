@@ -11,7 +11,7 @@ import typer
 from typer.core import TyperGroup
 
 from dyn2trt import __version__
-from dyn2trt.errors import Dyn2trtError
+from dyn2trt.errors import Dyn2trtError, Interrupted
 
 VERBS = ("networks", "train", "export", "inspect", "build", "compare", "bench", "report", "run", "doctor")
 """In the order of the pipeline; each is a function of the same name in its own module."""
@@ -68,3 +68,5 @@ def main() -> None:
             traceback.print_exc()
         sys.stderr.write(f"dyn2trt: {error}\n")
         sys.exit(error.exit_code)
+    except KeyboardInterrupt:  # Outside of a verb; within one typer does the same.
+        sys.exit(Interrupted.exit_code)

@@ -33,7 +33,7 @@ def run(
     from rich.console import Console
 
     from dyn2trt.cli.streams import prints_to_stderr
-    from dyn2trt.errors import Dyn2trtError
+    from dyn2trt.errors import Dyn2trtError, Interrupted
     from dyn2trt.pipeline.run import run_recipe
 
     folder = output or Path("runs") / recipe.stem
@@ -41,7 +41,7 @@ def run(
         with prints_to_stderr():
             result = run_recipe(recipe, folder, _Display(Console(stderr=True)), force=force)
     except KeyboardInterrupt:
-        raise Dyn2trtError(f"interrupted; the same command goes on at the stage that it was in ({folder})") from None
+        raise Interrupted(f"interrupted; the same command goes on at the stage that it was in ({folder})") from None
     typer.echo(json.dumps(dataclasses.asdict(result), indent=1, default=str) if as_json else str(result.report))
     if not result.passed:
         raise Dyn2trtError("the comparison failed: " + "; ".join(result.causes))

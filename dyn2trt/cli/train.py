@@ -43,7 +43,7 @@ def train(
     import torch
 
     from dyn2trt.cli.streams import prints_to_stderr
-    from dyn2trt.errors import Dyn2trtError
+    from dyn2trt.errors import Interrupted
     from dyn2trt.recipe import load_recipe, overrule_train
     from dyn2trt.train.processes import joined
     from dyn2trt.train.trainer import train_recipe
@@ -59,7 +59,7 @@ def train(
                 chosen, folder, process, restart=restart, tensorboard=tensorboard, command=command, listener=listener
             )
     except KeyboardInterrupt:
-        raise Dyn2trtError(f"interrupted; the same command goes on after the last whole epoch ({folder})") from None
+        raise Interrupted(f"interrupted; the same command goes on after the last whole epoch ({folder})") from None
     if not process.writes:
         return
     if as_json:

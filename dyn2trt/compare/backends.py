@@ -13,8 +13,10 @@ from torch import nn
 from dyn2trt.blocks.base import Execution
 from dyn2trt.compare.graphs import observed
 from dyn2trt.errors import Dyn2trtError, MissingDependency
+from dyn2trt.export.dynamic import dynamic_parts
 from dyn2trt.export.metadata import ExportMetadata
 from dyn2trt.export.model_file import save_model
+from dyn2trt.export.surgery.bodiless import without_body
 from dyn2trt.files import sha256
 from dyn2trt.runtimes.names import INPUT
 from dyn2trt.runtimes.onnxruntime_session import CPU, OnnxRuntime, Refused
@@ -59,7 +61,7 @@ class TorchBackend:
         self.name = name
         self._network, self._outputs = network, metadata.outputs
         self._execution: Execution = "dense" if metadata.ops == "dense" else "masked"
-        kind = "masked dense" if metadata.blocks else "dynamic kernels" if metadata.kernels else "ungated"
+        kind = "masked dense" if metadata.blocks else "dynamic kernels" if dynamic_parts(metadata) else "ungated"
         self._dynamic_kernels = bool(metadata.kernels)
         self.detail = f"torch {torch.__version__} on the CPU, {kind}, {precision}"
 
@@ -91,6 +93,8 @@ class OnnxRuntimeBackend:
     name = ONNXRUNTIME
 
     def __init__(self, model: onnx.ModelProto, metadata: ExportMetadata, provider: str = CPU) -> None:
+        if why := without_body(model):
+            raise MissingDependency(why)
         self._runtime = OnnxRuntime(provider=provider)
         self._model, self._precision = model, metadata.precision
         self.detail = self._runtime.detail

@@ -30,6 +30,7 @@ from dyn2trt.compare.runs import Iterations
 from dyn2trt.errors import Dyn2trtError, MissingDependency
 from dyn2trt.export.metadata import ExportMetadata, load_model, read_metadata
 from dyn2trt.files import sha256
+from dyn2trt.gates.alike import warn_of_like_decisions
 from dyn2trt.images import load_inputs
 from dyn2trt.runtimes.names import FORCED, INPUT, LOGITS
 from dyn2trt.runtimes.onnxruntime_session import parse_provider
@@ -41,7 +42,7 @@ class Evidence:
     """What was fed and what came, for saving."""
 
     x: NDArray[np.float32]
-    """The images, [N, 3, H, W]."""
+    """The images, [N, C, H, W]."""
     reference_masks: tuple[NDArray[np.bool_], ...]
     """What the reference decided, [N, 1, Ho, Wo] per block."""
     reference_coefficients: tuple[NDArray[np.float32], ...]
@@ -133,6 +134,7 @@ def compare_model(
         causes=_nothing_ran(results),
     )
     masks = tuple(np.concatenate([batch[i] for batch in decisions])[: len(x)] >= 0 for i in range(gates))
+    warn_of_like_decisions(masks)
     coefficients = tuple(coefficients_of(metadata, free, len(x)))
     return comparison, Evidence(x, masks, coefficients, feeds, forced if gates else [], free_runs, forced_runs)
 

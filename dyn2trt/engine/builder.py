@@ -22,7 +22,7 @@ from dyn2trt.engine.progress import ProgressView, progress_monitor, run_cancella
 from dyn2trt.engine.timing_cache import load_timing_cache, save_timing_cache
 from dyn2trt.engine.trt import captured, flavour, import_tensorrt, logger, reasons
 from dyn2trt.errors import Dyn2trtError, MissingDependency
-from dyn2trt.files import replacing, sha256
+from dyn2trt.files import can_be_read_back, check_writable, replacing, sha256
 
 log = logging.getLogger("dyn2trt.engine")
 
@@ -43,6 +43,9 @@ def build_engine(
         KeyboardInterrupt: after Ctrl-C, once TensorRT has stopped.
     """
     onnx_path, plan_path, options = Path(onnx_path), Path(plan_path), options or BuildOptions()
+    for what, path in (("plan, with its passport beside it,", plan_path), ("timing cache", options.timing_cache)):
+        if path is not None:
+            _check_regular(what, path)
     trt = import_tensorrt()
     started = time.monotonic()
     onnx_sha256 = _digest(onnx_path)
@@ -91,6 +94,12 @@ def build_engine(
         except Dyn2trtError as error:  # the plan is there; the cache only saves time
             log.warning("%s", error)
     return passport
+
+
+def _check_regular(what: str, path: Path) -> None:
+    check_writable(path)
+    if not can_be_read_back(path):
+        raise Dyn2trtError(f"a {what} is a regular file, and {path} is none; choose another path")
 
 
 def _digest(path: Path) -> str:

@@ -100,9 +100,10 @@ def describe_blocks(blocks: GatedBlocks, export: Mapping[str, Any] | None) -> st
     Args:
         export: the export metadata as JSON, None for a model that dyn2trt did not export.
     """
-    predictors = (export or {}).get("kernels", ())
-    convolutions = sum(len(predictor["convolutions"]) for predictor in predictors)
-    native = f"{convolutions} dynamic convolutions as native layers"
+    told = export or {}
+    convolutions = sum(len(predictor["convolutions"]) for predictor in told.get("kernels", ()))
+    convolutions += len(told.get("image_kernels", ()))
+    native = f"{convolutions} dynamic convolution{'s' * (convolutions != 1)} as native layers"
     if blocks.expected:
         gated = f"{len(blocks.as_plugins)} of {len(blocks.expected)} gated blocks as plugins"
         return f"{gated}, {native}" if convolutions else gated

@@ -21,6 +21,7 @@ from dyn2trt.errors import Dyn2trtError
 from dyn2trt.export import model_file
 from dyn2trt.export.bfloat16 import widen_refused
 from dyn2trt.export.dynamic_kernels.expand import expand_kernels
+from dyn2trt.export.dynamic_kernels.expand_batch_groups import expand_batch_groups
 from dyn2trt.export.dynamic_kernels.placeholders import put_placeholders
 from dyn2trt.export.metadata import Block, Checkpoint, ExportMetadata, Ops, Precision, read_metadata, write_metadata
 from dyn2trt.export.model_file import weight_bytes, writing_model
@@ -28,6 +29,7 @@ from dyn2trt.export.naming import apply_names
 from dyn2trt.export.outputs import FlatOutputs
 from dyn2trt.export.refusal import refused_forward
 from dyn2trt.export.surgery import dense_twin, inline_composites, with_decision_outputs
+from dyn2trt.export.surgery.graph import to_proto
 from dyn2trt.export.trace import trace
 from dyn2trt.files import check_writable, sha256
 from dyn2trt.macs import MacReport, count_macs
@@ -79,10 +81,6 @@ def export_network(
     _check_arguments(input_shape, precision, ops)
     check_writable(path)
     macs = _count(network, input_shape)
-    if not macs.blocks:
-        ops = _without_gates(name or type(network).__name__, ops, bool(macs.kernels))
-    if with_decisions and ops == "dense" and not macs.kernels:
-        raise Dyn2trtError("the dense network decides nothing, so it has no decisions to give; leave one out")
     dynamic_axes = ((0,) if dynamic_batch else ()) + ((2, 3) if dynamic_size else ())
     size_multiple = int(getattr(network, "size_multiple", 1))
     prepared = to_precision(fold_batchnorm(network, input_shape), precision)
@@ -94,6 +92,11 @@ def export_network(
     graph = trace(prepared, input_shape, precision=precision, dynamic_axes=dynamic_axes, size_multiple=size_multiple)
     gates = apply_names(graph, outputs.names)
     kernels = expand_kernels(graph, macs.kernels)
+    image_kernels = expand_batch_groups(graph)
+    if not macs.blocks:
+        ops = _without_gates(name or type(network).__name__, ops, bool(kernels or image_kernels))
+    if with_decisions and ops == "dense" and not kernels:
+        raise Dyn2trtError("the dense network decides nothing, so it has no decisions to give; leave one out")
     widen_refused(graph)
     metadata = ExportMetadata(
         version=__version__,
@@ -114,6 +117,7 @@ def export_network(
         macs_ungated=macs.macs_ungated,
         task=task,
         kernels=kernels,
+        image_kernels=image_kernels,
         macs_generation=macs.macs_generation,
     )
     model = _finish(graph, metadata, ops, with_decisions)
@@ -228,7 +232,7 @@ def _blocks(gates: Sequence[tuple[str, str]], macs: MacReport) -> tuple[Block, .
 def _finish(graph: ir.Model, metadata: ExportMetadata, ops: Ops, with_decisions: bool) -> onnx.ModelProto:
     graph.producer_name, graph.producer_version = "dyn2trt", metadata.version
     graph.graph.name = metadata.network
-    model = ir.serde.serialize_model(graph)
+    model = to_proto(graph)
     write_metadata(model, metadata)
     model = dense_twin(model) if ops == "dense" else attach_bodies(model)
     if ops == "primitive":

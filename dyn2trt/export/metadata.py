@@ -12,7 +12,7 @@ from google.protobuf.message import DecodeError
 from pydantic import TypeAdapter, ValidationError
 
 from dyn2trt.errors import Dyn2trtError
-from dyn2trt.export.dynamic_kernels.geometry import Geometry
+from dyn2trt.export.dynamic_kernels.geometry import ConvGeometry, Geometry
 from dyn2trt.export.model_file import read_model
 
 KEY = "dyn2trt"
@@ -110,6 +110,24 @@ class KernelPredictor:
 
 
 @dataclass(frozen=True)
+class ImageKernels(ConvGeometry):
+    """A convolution of a user's own whose kernels are computed from the image, by code that dyn2trt does not know."""
+
+    name: str
+    """Module path in the network; the prefix of the nodes that it is written as."""
+    form: KernelForm
+    input: str
+    """Value that is convolved, [N, in_channels, H, W], or [1, N·in_channels, H, W] where no such value is there."""
+    output: str
+    """Value that holds the result, bias included, in the same way."""
+    transposed: bool = False
+    pads_behind: tuple[int, int] | None = None
+    """Rows below and columns to the right, where they are others than ``pads``."""
+    output_padding: tuple[int, int] = (0, 0)
+    """Of a transposed convolution."""
+
+
+@dataclass(frozen=True)
 class ExportMetadata:
     """One exported file. ``blocks`` is empty for ``ops="dense"``: such a file has no gates."""
 
@@ -146,6 +164,8 @@ class ExportMetadata:
     """Predictors of dynamic kernels; empty for a network without any."""
     macs_generation: int = 0
     """Multiply-accumulates of one image in predicting coefficients and making kernels; part of ``macs_ungated``."""
+    image_kernels: tuple[ImageKernels, ...] = ()
+    """Convolutions with kernels of the image beside those of ``kernels``, in execution order."""
     coefficients: tuple[str, ...] = ()
     """``coefficients0``, ... where the file gives those of its dynamic kernels as outputs too."""
     format: int = FORMAT

@@ -108,10 +108,11 @@ def _facts(metadata: ExportMetadata) -> dict[str, str]:
         weights = f"random, seed {metadata.seed}" if metadata.seed is not None else "not recorded"
     kept = ["gates fp32"] * bool(metadata.blocks) + ["coefficients fp32"] * bool(metadata.kernels)
     macs = metadata.macs_gated + metadata.macs_ungated
-    share = f"{metadata.macs_gated / (macs or 1):.1%} in {len(metadata.blocks)} gated blocks"
-    if metadata.kernels:
-        making = f"{metadata.macs_generation / (macs or 1):.1%} in making kernels"
-        share = f"{share} and {making}" if metadata.blocks else making
+    shares = [f"{metadata.macs_gated / (macs or 1):.1%} in {len(metadata.blocks)} gated blocks"]
+    if metadata.kernels or metadata.image_kernels:
+        making = [f"{metadata.macs_generation / (macs or 1):.1%} in making kernels"] if metadata.kernels else []
+        shares = shares * bool(metadata.blocks) + making
+    share = f", of them {' and '.join(shares)}" if shares else ""
     outputs = (metadata.outputs, metadata.masks, metadata.coefficients)
     return {
         "network": f"{metadata.network} {options}".rstrip(),
@@ -121,8 +122,16 @@ def _facts(metadata: ExportMetadata) -> dict[str, str]:
         "input": f"{INPUT} float32 [{', '.join(_dimensions(metadata))}]",
         "outputs": ", ".join(name for names in outputs for name in _shortened(names)),
         "dynamic": describe_dynamic(metadata),
-        "MACs per image": f"{_giga(macs)}, of them {share}",
+        **({"kernels of own code": _image_kernels(metadata)} if metadata.image_kernels else {}),
+        "MACs per image": f"{_giga(macs)}{share}",
     }
+
+
+def _image_kernels(metadata: ExportMetadata) -> str:
+    by_form: dict[str, list[str]] = {}
+    for kernels in metadata.image_kernels:
+        by_form.setdefault(kernels.form, []).append(kernels.name)
+    return "; ".join(f"{', '.join(_shortened(tuple(names)))} as {form}" for form, names in by_form.items())
 
 
 def _shortened(names: tuple[str, ...]) -> tuple[str, ...]:

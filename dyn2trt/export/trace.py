@@ -15,7 +15,7 @@ from torch.export import Dim
 
 from dyn2trt.errors import Dyn2trtError
 from dyn2trt.export.dimensions import BATCH, HEIGHT, WIDTH
-from dyn2trt.export.dynamic_kernels import placeholders
+from dyn2trt.export.dynamic_kernels import batch_groups, placeholders
 from dyn2trt.export.refusal import check_dynamic_pooling, refused_conversion, refused_forward
 from dyn2trt.export.translation import translation_table
 
@@ -59,10 +59,13 @@ def trace(
                 raise refused_forward(error, f"{what}the network's size_multiple)") from error
             raise refused_forward(error, "torch cannot trace the network") from error
         check_dynamic_pooling(program)
+        batch_groups.put_batch_groups(program)
         try:
             exported = torch.onnx.export(
                 program,
-                custom_translation_table=translation_table() | placeholders.translation_table(),
+                custom_translation_table=translation_table()
+                | placeholders.translation_table()
+                | batch_groups.translation_table(),
                 opset_version=OPSETS[precision],
                 optimize=True,
                 verbose=False,

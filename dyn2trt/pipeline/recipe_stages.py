@@ -162,9 +162,10 @@ def _bench(recipe: Recipe, folder: RunFolder, backend: str, record: Path, progre
     from dyn2trt.files import write_text
     from dyn2trt.images import load_inputs
 
-    data, size = recipe.data, recipe.export.input_shape[2:]
+    data, (_, channels, *_) = recipe.data, recipe.export.input_shape
+    size = recipe.export.input_shape[2:]
     options = options_of(recipe, backend=backend, seed=data.seed)
-    x = load_inputs(data.images, (None, 3, *size), mean=data.mean, std=data.std, seed=data.seed)
+    x = load_inputs(data.images, (None, channels, *size), mean=data.mean, std=data.std, seed=data.seed)
     if backend == "tensorrt":
         # A plan that writes its decisions is for comparing; the benchmark builds one that does not.
         given = {} if recipe.export.with_decisions else {"own": folder.plan}

@@ -13,7 +13,7 @@ from dyn2trt.compare.result import read_comparison
 from dyn2trt.errors import Dyn2trtError
 from dyn2trt.pipeline.recipe_stages import stages_of, why_no_engine
 from dyn2trt.pipeline.stages import is_up_to_date, perform
-from dyn2trt.recipe import load_recipe
+from dyn2trt.recipe import check_build_shapes, load_recipe
 from dyn2trt.run_folder import RunFolder
 
 
@@ -63,6 +63,8 @@ def run_recipe(recipe_path: Path, folder_path: Path, display: Display, *, force:
     Raises:
         Dyn2trtError: the recipe, or a stage, finds a mistake.
     """
+    from dyn2trt.export.metadata import read_metadata
+
     recipe = load_recipe(recipe_path)
     if folder_path.exists() and not folder_path.is_dir():
         raise Dyn2trtError(f"{folder_path} is a file, and a run needs a folder; choose another with --output")
@@ -79,6 +81,7 @@ def run_recipe(recipe_path: Path, folder_path: Path, display: Display, *, force:
     )
     for stage in stages:
         if stage.name == "compare" and reason is not None:
+            check_build_shapes(recipe.build, recipe.export, read_metadata(folder.model).size_multiple)
             results.append(StageResult("build", "not run", reason=reason))
             display.line(f"build: not run: {reason}")
         if not force and is_up_to_date(stage, folder.path):

@@ -14,6 +14,7 @@ from dyn2trt.recipe.sections import (
     ExportSection,
     NetworkSection,
 )
+from dyn2trt.recipe.shapes import check_build_shapes
 from dyn2trt.recipe.training import CRITERIA, TrainSection
 from dyn2trt.recipe.values import parse_shape
 
@@ -28,6 +29,7 @@ __all__ = [
     "NetworkSection",
     "Recipe",
     "TrainSection",
+    "check_build_shapes",
     "load_recipe",
     "overrule_train",
     "parse_shape",

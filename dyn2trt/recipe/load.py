@@ -10,9 +10,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, ValidationError, model_validator
 
 from dyn2trt.errors import Dyn2trtError
+from dyn2trt.normalisation import of_channels
 from dyn2trt.recipe.options import explain
 from dyn2trt.recipe.sections import (
     NOISE,
@@ -24,7 +25,9 @@ from dyn2trt.recipe.sections import (
     NetworkSection,
     Section,
 )
+from dyn2trt.recipe.shapes import check_build_shapes
 from dyn2trt.recipe.training import TrainSection
+from dyn2trt.recipe.values import ours
 
 
 class Recipe(Section):
@@ -39,6 +42,14 @@ class Recipe(Section):
     compare: CompareSection = CompareSection()
     bench: BenchSection = BenchSection()
 
+    @model_validator(mode="after")
+    def _fits(self) -> Recipe:
+        if self.export.input_shape[1] in (1, 3):
+            for name in ("mean", "std"):
+                ours(of_channels, f"data.{name}", getattr(self.data, name), self.export.input_shape[1])
+        ours(check_build_shapes, self.build, self.export)
+        return self
+
 
 def load_recipe(path: str | os.PathLike[str]) -> Recipe:
     """Read and validate a recipe.
@@ -49,7 +60,7 @@ def load_recipe(path: str | os.PathLike[str]) -> Recipe:
     """
     file = Path(path)
     try:
-        text = file.read_text(encoding="utf-8")
+        text = file.read_text(encoding="utf-8-sig")  # Some editors begin a file with a byte order mark.
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise Dyn2trtError(f"cannot read the recipe {file}: {reason}") from error

@@ -6,8 +6,10 @@ from typing import Annotated, Literal, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from dyn2trt.engine.profiles import parse_shapes, parse_size
+from dyn2trt.normalisation import check_normalisation
 from dyn2trt.recipe.tolerances import Tolerances, tolerances_of
-from dyn2trt.recipe.values import BatchSizes, Channels, FilePath, InputShape, Names, Natural, Positive, Ratios
+from dyn2trt.recipe.values import BatchSizes, Channels, FilePath, InputShape, Names, Natural, Positive, Ratios, ours
 
 NOISE = "noise"
 Pattern = Literal["blobs", "independent"]
@@ -59,6 +61,10 @@ class BuildSection(Section):
         given = [value is not None for value in (self.min_shapes, self.opt_shapes, self.max_shapes)]
         if any(given) and not all(given):
             raise ValueError("min_shapes, opt_shapes and max_shapes go together")
+        for value in filter(None, (self.min_shapes, self.opt_shapes, self.max_shapes)):
+            ours(parse_shapes, value)
+        if self.workspace is not None:
+            ours(parse_size, self.workspace)
         return self
 
 
@@ -66,12 +72,19 @@ class DataSection(Section):
     """``[data]``: the images that compare and bench run on."""
 
     images: str = NOISE
-    """An image, a folder of images, a .npz that holds ``x``, ``noise`` or ``noise:N``."""
+    """An image, a folder of images, a .npy, a .npz that holds ``x``, ``noise`` or ``noise:N``."""
     mean: Channels = (0.0, 0.0, 0.0)
-    """Subtracted after scaling to 0..1, red, green, blue."""
+    """Subtracted after scaling to 0..1, red, green, blue; one number for a network of one channel."""
     std: Channels = (1.0, 1.0, 1.0)
     seed: Natural = 0
     """Of noise, of masks, and of the order in which a benchmark runs."""
+
+    @model_validator(mode="after")
+    def _usable(self) -> DataSection:
+        if not self.images.strip():
+            raise ValueError("the name of the images is empty; leave it out for noise")
+        ours(check_normalisation, self.mean, self.std)
+        return self
 
 
 Bounds = Annotated[Tolerances, BeforeValidator(tolerances_of)]

@@ -6,11 +6,13 @@ import math
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 from pydantic import BeforeValidator, Field, PlainSerializer, ValidationInfo
 
 from dyn2trt.errors import Dyn2trtError
+
+T = TypeVar("T")
 
 Shape = tuple[
     Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]
@@ -29,16 +31,21 @@ def parse_shape(text: str) -> tuple[int, int, int, int]:
     return n, c, h, w
 
 
+def ours(check: Callable[..., T], *values: Any) -> T:
+    """Call a check of ours; what it raises becomes what pydantic collects."""
+    try:
+        return check(*values)
+    except Dyn2trtError as error:
+        raise ValueError(str(error)) from None
+
+
 def _typed(parse: Callable[[str, str], Any]) -> BeforeValidator:
     """Parse what comes as text by ``parse(option, text)``; anything else is left to the type."""
 
     def validate(value: Any, info: ValidationInfo) -> Any:
         if not isinstance(value, str):
             return value
-        try:
-            return parse(f"--{(info.field_name or '').replace('_', '-')}", value)
-        except Dyn2trtError as error:
-            raise ValueError(str(error)) from None
+        return ours(parse, f"--{(info.field_name or '').replace('_', '-')}", value)
 
     return BeforeValidator(validate)
 
@@ -68,10 +75,11 @@ def _ratios(option: str, text: str) -> tuple[float, ...]:
 
 def _channels(option: str, text: str) -> tuple[float, ...]:
     try:
-        red, green, blue = (float(part) for part in text.split(","))
+        return tuple(float(part) for part in text.split(","))
     except ValueError:
-        raise ValueError(f"expected {option} R,G,B, such as 0.485,0.456,0.406, not {text!r}") from None
-    return red, green, blue
+        raise ValueError(
+            f"expected {option} R,G,B, such as 0.485,0.456,0.406, or one number for grey, not {text!r}"
+        ) from None
 
 
 def _rates(value: Any) -> Any:
@@ -90,8 +98,8 @@ FilePath = Annotated[Path, PlainSerializer(str)]
 
 InputShape = Annotated[Shape, _typed(lambda _, text: parse_shape(text))]
 """Typed as ``1x3x256x256``."""
-Channels = Annotated[tuple[float, float, float], _typed(_channels)]
-"""Red, green, blue; typed as ``0.485,0.456,0.406``."""
+Channels = Annotated[tuple[float, ...], Field(min_length=1), _typed(_channels)]
+"""Red, green, blue, or grey alone; typed as ``0.485,0.456,0.406``."""
 BatchSizes = Annotated[tuple[Positive, ...], _typed(_sizes)]
 """Typed as ``1,4,16``."""
 Ratios = Annotated[tuple[Fraction, ...], _typed(_ratios)]

@@ -32,7 +32,7 @@ def probe_memory(model: onnx.ModelProto, feed: dict[str, Any], threads: int) -> 
     with tempfile.TemporaryDirectory() as folder:
         path, data = Path(folder, "model.onnx"), Path(folder, "feed.npz")
         save_model(model, path)
-        np.savez(data, allow_pickle=False, **feed)
+        np.savez(data, **feed)
         command = [sys.executable, "-m", "dyn2trt.runtimes.memory_probe", str(path), str(data), str(threads)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:

@@ -24,7 +24,7 @@ from dyn2trt.runtimes.session import Feed, MemoryUse, Outputs
 class TorchSession:
     """A network, by default run masked dense: every position is computed, then multiplied by the mask.
 
-    Feeds: ``x`` float32 [N, 3, H, W]; with ``gates`` given, also ``forced0``, ..., float32 [N, 1, Ho, Wo], and a
+    Feeds: ``x`` float32 [N, C, H, W]; with ``gates`` given, also ``forced0``, ..., float32 [N, 1, Ho, Wo], and a
     block is active where they are ≥ 0. Results: the outputs by their names; ``logits0``, ..., which are what the gates
     themselves say, forced or not; ``coefficients0``, ... of its dynamic kernels; and for every module of ``taps`` its
     first input and its output.

@@ -101,6 +101,7 @@ def make_task(settings: TrainSection, size: tuple[int, int]) -> Task:
         train=Cifar10(folder, TRAIN, settings.seed),
         validation=Cifar10(folder, TEST, None),
         test=None,
+        check=classification.check(10),
         loss=classification.cross_entropy(settings.label_smoothing),
         counts=classification.counts,
         scores=classification.scores,

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from dyn2trt.tasks.task import Outputs, Target
+from dyn2trt.errors import Dyn2trtError
+from dyn2trt.tasks.task import Outputs, Target, shown
 
 
 def cross_entropy(smoothing: float) -> Callable[[Outputs, Target], Tensor]:
@@ -22,6 +23,21 @@ def cross_entropy(smoothing: float) -> Callable[[Outputs, Target], Tensor]:
         return F.cross_entropy(_scores(outputs).float(), target["label"], label_smoothing=smoothing)
 
     return loss
+
+
+def check(classes: int) -> Callable[[Outputs], None]:
+    """A task's check for labels from 0 to ``classes`` - 1."""
+
+    def check_scores(outputs: Outputs) -> None:
+        if not isinstance(outputs, Tensor) or outputs.ndim != 2:
+            raise Dyn2trtError(f"classification takes a network with one output [N, classes], not {shown(outputs)}")
+        if outputs.shape[1] < classes:
+            raise Dyn2trtError(
+                f"the data has {classes} classes, and the network scores {outputs.shape[1]}; give it as many, such as "
+                f"classes = {classes} in [network.options]"
+            )
+
+    return check_scores
 
 
 def counts(outputs: Outputs, target: Target) -> Tensor:

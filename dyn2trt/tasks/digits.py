@@ -161,6 +161,7 @@ def make_task(settings: TrainSection, size: tuple[int, int]) -> Task:
         train=DigitCanvases("train", settings.samples or 3000, size, settings.seed),
         validation=DigitCanvases("validation", EVALUATED, size, seed=0),
         test=DigitCanvases("test", EVALUATED, size, seed=0),
+        check=classification.check(10),
         loss=classification.cross_entropy(settings.label_smoothing),
         counts=classification.counts,
         scores=classification.scores,

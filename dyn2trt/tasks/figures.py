@@ -199,6 +199,7 @@ def make_task(settings: TrainSection, size: tuple[int, int]) -> Task:
         train=Figures("train", settings.samples or 2000, size[0], settings.seed),
         validation=Figures("validation", EVALUATED, size[0], seed=0),
         test=Figures("test", EVALUATED, size[0], seed=0),
+        check=pose.check(size),
         loss=pose.loss,
         counts=pose.counts,
         scores=pose.scores,

@@ -10,7 +10,7 @@ from PIL import Image
 from torch import Tensor
 
 from dyn2trt.errors import Dyn2trtError
-from dyn2trt.images import SUFFIXES
+from dyn2trt.images import SUFFIXES, is_image_name
 from dyn2trt.recipe import TrainSection
 from dyn2trt.tasks import classification
 from dyn2trt.tasks.augment import central_crop, generator_of, resized_crop, to_tensor
@@ -35,7 +35,7 @@ class ImageFolders:
             (file, label)
             for label, name in enumerate(classes)
             for file in sorted((folder / name).iterdir())
-            if file.suffix.lower() in SUFFIXES
+            if is_image_name(file)
         ]
         if not self._files:
             raise Dyn2trtError(f"no image in the folders of {folder}: looked for {', '.join(SUFFIXES)}")
@@ -66,7 +66,8 @@ def make_task(settings: TrainSection, size: tuple[int, int]) -> Task:
     """Find the images under ``data``; the validation images are ImageNet's, whose test labels are not public."""
     folder = data_folder(settings, LAYOUT, ("train", "val"))
     classes, others = (
-        sorted(path.name for path in (folder / part).iterdir() if path.is_dir()) for part in ("train", "val")
+        sorted(path.name for path in (folder / part).iterdir() if path.is_dir() and not path.name.startswith("."))
+        for part in ("train", "val")
     )
     if classes != others or not classes:
         odd = sorted(set(classes) ^ set(others))[:3]
@@ -80,6 +81,7 @@ def make_task(settings: TrainSection, size: tuple[int, int]) -> Task:
         train=ImageFolders(folder / "train", classes, size, settings.seed),
         validation=ImageFolders(folder / "val", classes, size, None),
         test=None,
+        check=classification.check(len(classes)),
         loss=classification.cross_entropy(settings.label_smoothing),
         counts=classification.counts,
         scores=classification.scores,

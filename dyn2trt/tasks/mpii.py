@@ -215,6 +215,7 @@ def make_task(settings: TrainSection, size: tuple[int, int]) -> Task:
         train=People(folder, train, size[0], settings.seed),
         validation=People(folder, validation, size[0], None),
         test=None,
+        check=pose.check(size),
         loss=pose.loss,
         counts=pose.counts,
         scores=pose.scores,

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dyn2trt.tasks.task import Outputs, Target
+from dyn2trt.errors import Dyn2trtError
+from dyn2trt.tasks.task import Outputs, Target, shown
 
 JOINTS = (
     *("right ankle", "right knee", "right hip", "left hip", "left knee", "left ankle", "pelvis", "thorax"),
@@ -54,6 +57,21 @@ def heat_maps(
     dy = np.arange(size[0])[None, :, None] - centres[:, 1, None, None]
     maps = np.exp(-(dx**2 + dy**2) / (2 * SIGMA**2)) * (np.abs(dx) <= reach) * (np.abs(dy) <= reach)
     return (maps * there[:, None, None]).astype(np.float32), there
+
+
+def check(size: tuple[int, int]) -> Callable[[Outputs], None]:
+    """A task's check for inputs of ``size`` (H, W)."""
+    wanted = (len(JOINTS), size[0] // STRIDE, size[1] // STRIDE)
+
+    def check_maps(outputs: Outputs) -> None:
+        stacks = (outputs,) if isinstance(outputs, Tensor) else outputs
+        if any(tuple(stack.shape[1:]) != wanted for stack in stacks):
+            raise Dyn2trtError(
+                f"pose takes a network with heat maps [N, {', '.join(map(str, wanted))}], one a stack, not "
+                f"{shown(outputs)}; the hourglass gives them with joints = {len(JOINTS)} in [network.options]"
+            )
+
+    return check_maps
 
 
 def loss(outputs: Outputs, target: Target) -> Tensor:

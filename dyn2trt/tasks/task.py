@@ -38,6 +38,7 @@ class Task:
         about: what the data is, in a sentence.
         train, validation: the data to learn from and to choose by.
         test: held out from both; None where the data set keeps its test labels to itself.
+        check: takes the outputs for one image; raises Dyn2trtError where they are not what ``loss`` takes.
         loss: (outputs, target) → scalar, the mean over the batch.
         counts: (outputs, target) → float64 vector that adds up over batches and processes.
         scores: sum of ``counts`` → score by name, each a fraction where more is better; the first is the one that the
@@ -49,6 +50,7 @@ class Task:
     train: EpochDataset
     validation: EpochDataset
     test: EpochDataset | None
+    check: Callable[[Outputs], None]
     loss: Callable[[Outputs, Target], Tensor]
     counts: Callable[[Outputs, Target], Tensor]
     scores: Callable[[Tensor], dict[str, float]]
@@ -70,12 +72,19 @@ def make_task(settings: TrainSection, input_shape: tuple[int, int, int, int]) ->
 
     Raises:
         Dyn2trtError: the data is not where the recipe says (the message shows the layout expected), or the task does
-            not come in that size.
+            not come in that size, or in another number of channels than 3.
         MissingDependency: the task's library is not installed.
     """
+    if input_shape[1] != 3:
+        raise Dyn2trtError(f"{settings.task} has images of 3 channels, and export.input_shape has {input_shape[1]}")
     module = importlib.import_module(_MODULES[settings.task])
     make: Callable[[TrainSection, tuple[int, int]], Task] = module.make_task
     return make(settings, (input_shape[2], input_shape[3]))
+
+
+def shown(outputs: Outputs) -> str:
+    """The shapes of a network's outputs, for messages."""
+    return ", ".join(str(list(part.shape)) for part in ((outputs,) if isinstance(outputs, Tensor) else outputs))
 
 
 def data_folder(settings: TrainSection, layout: str, required: tuple[str, ...]) -> Path:

@@ -38,7 +38,7 @@ def load_start(network: nn.Module, path: str | os.PathLike[str]) -> bool:
     """
     gated = list(gated_blocks(network))
     without = [_mask_unit(name) for name, block in all_blocks(network) if block.masker is None]
-    state = read_state_dict(path)
+    state = read_state_dict(path, network.state_dict())
     if not gated or any(key.startswith(_mask_unit(name)) for name, _ in gated for key in state):
         load_checkpoint(network, path, without=without)
         return False

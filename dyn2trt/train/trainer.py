@@ -95,6 +95,8 @@ class _Trainer:
         self.task: Task = make_task(settings, recipe.export.input_shape)
         self.network = seeded_network(recipe.network.name, recipe.network.options, settings.seed)
         self.report: MacReport = count_macs(self.network, recipe.export.input_shape)
+        with torch.no_grad():
+            self.task.check(self.network.eval()(torch.zeros(1, *recipe.export.input_shape[1:])))
         if settings.start is not None:
             load_start(self.network, settings.start)
         self.criterion = make_criterion(settings, self.network, self.report)

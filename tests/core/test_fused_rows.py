@@ -162,8 +162,13 @@ def test_random_cases(library, seed):
     run(library, case)
 
 
-# What nothing shows when it is taken out, and why it stands there all the same.
-NEEDED_ON_A_DEVICE: tuple[str, ...] = ()
+# What may be taken out unseen, for the emulator keeps memory in a stricter order than a device does.
+ORDER_OF_MEMORY = {
+    "consume.cuh mbarrier_wait": "of rows_full: the operands' barrier comes later, but orders no plain stores",
+    "consume.cuh __syncwarp": "all lanes have read where rows go before lane 0 gives the place back",
+    "split.cuh named_barrier": "all threads' sums are written before one of them takes the ticket; blocks run by turns",
+    "produce.cuh cp.async.wait": "no thread ends while its copies are under way",
+}
 
 
 def test_every_barrier_wait_and_fence_is_needed(library):
@@ -171,10 +176,11 @@ def test_every_barrier_wait_and_fence_is_needed(library):
     cases = (
         replace(BASIC, grid=(1, 6, 11), tile=(1, 32, 3), gate="pointwise"),
         replace(BOTTLENECK, grid=(1, 9, 9), tile=(2, 64, 1), stride=2, active="all"),
+        # Many tiles of one chunk: producers come to be two tiles ahead.
+        replace(BOTTLENECK, grid=(1, 16, 16), channels=8, width=8, tile=(1, 32, 1), active="all"),
     )
 
-    def attempt(case: Case, seed: int) -> bool:
-        """Whether the case passes."""
+    def passes(case: Case, seed: int) -> bool:
         library.dyn2trt_emulator_set_seed(ctypes.c_uint64(seed))
         try:
             run(library, case)
@@ -182,11 +188,12 @@ def test_every_barrier_wait_and_fence_is_needed(library):
             return False
         return True
 
-    found = places(library, lambda: [attempt(case, seed) for case in cases for seed in range(2)])
-    assert len(found) > 15
+    found = places(library, lambda: [passes(case, seed) for case in cases for seed in range(2)])
+    assert len(found) > 20
     survivors = []
     for number, place in enumerate(found):
         with taken_out(library, number):
-            if all(attempt(case, seed) for seed in range(8) for case in cases):
-                survivors.append(place)
-    assert [place for place in survivors if not place.endswith(NEEDED_ON_A_DEVICE)] == []
+            if all(passes(case, seed) for seed in range(6) for case in cases):
+                operation, where = place.split()
+                survivors.append(f"{Path(where).name.split(':')[0]} {operation}")
+    assert sorted(survivors) == sorted(ORDER_OF_MEMORY)

@@ -9,10 +9,12 @@ from typing import Any
 import onnx
 import pytest
 from dynet_cases import CASES
+from image_kernels import network_of
 
 from dyn2trt.engine import BuildOptions, build_engine, read_passport
 from dyn2trt.engine.dense_check import describe_blocks
 from dyn2trt.engine.passport import Passport
+from dyn2trt.export import export_network
 from dyn2trt.export.metadata import read_metadata
 from dyn2trt.export.surgery import static_twin, with_decision_outputs
 
@@ -78,3 +80,15 @@ def test_a_dynamic_size(tmp_path: Path, dynet_export: Callable[..., Path]) -> No
     shapes = {"min_shapes": {"x": (1, c, h, w)}, "max_shapes": {"x": (4, c, 2 * h, 3 * w)}}
     passport = build(path, tmp_path, **shapes)
     assert passport.inputs["x"].shape == (-1, c, -1, -1)
+
+
+@pytest.mark.parametrize("layer", ["condconv", "condconv_same", "odconv_in_groups", "modulated_up"])
+def test_kernels_of_a_users_own_code(tmp_path: Path, layer: str) -> None:
+    path = tmp_path / "model.onnx"
+    export_network(network_of(layer), input_shape=(1, 3, 20, 16), path=path, precision="fp16", dynamic_batch=True)
+    passport = build(path, tmp_path, min_shapes={"x": (1, 3, 20, 16)}, max_shapes={"x": (4, 3, 20, 16)})
+    assert passport.outputs["out0"].shape[0] == -1
+    assert (
+        describe_blocks(passport.gated_blocks, passport.export)
+        == "no gated blocks, 1 dynamic convolution as native layers"
+    )

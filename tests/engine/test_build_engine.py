@@ -10,17 +10,23 @@ import signal
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 from pathlib import Path
 
+import onnx
 import pytest
 from build_models import dense_model, gated_model, save
-from onnx import helper
+from onnx import helper, numpy_helper
 from tensorrt_on_cpu import harness
+from torch import nn
 
+from dyn2trt.blocks import InvertedResidual
 from dyn2trt.engine import BuildOptions, build_engine, load_plan, read_passport
 from dyn2trt.engine.timing_cache import save_timing_cache
 from dyn2trt.engine.trt import flavour, import_tensorrt, version_tuple
 from dyn2trt.errors import Dyn2trtError, MissingDependency
+from dyn2trt.export import export_network
+from dyn2trt.export.surgery.bodiless import strip_bodies
 from dyn2trt.files import sha256
 
 pytestmark = [pytest.mark.tensorrt, pytest.mark.usefixtures("tensorrt_on_cpu")]
@@ -262,3 +268,52 @@ def test_silent_dense_check(tmp_path, monkeypatch, caplog):
     passport = build_engine(model, tmp_path / "model.plan", BuildOptions(allow_dense_fallback=True))
     assert (len(passport.gated_blocks.expected), passport.gated_blocks.as_plugins) == (4, ())
     assert "0 of 4 gated blocks run as plugins" in caplog.text
+
+
+def test_what_becomes_a_plugin_is_parsed_without_its_body(tmp_path, tensorrt_on_cpu, plugins_path, monkeypatch):
+    """Parsers before 10.7 take a body where there is one."""
+    parsed = []
+
+    class Recording(tensorrt_on_cpu.OnnxParser):
+        def parse(self, model, path=None):
+            parsed.append((onnx.load_from_string(bytes(model)), path))
+            return super().parse(model, path)
+
+    monkeypatch.setattr(tensorrt_on_cpu, "OnnxParser", Recording)
+    blocks = tmp_path / "blocks.onnx"
+    network = nn.Sequential(nn.Conv2d(3, 8, 1), InvertedResidual(8, 8)).eval()
+    export_network(network, input_shape=(1, 3, 8, 8), path=blocks)
+    assert onnx.load(blocks).functions
+    options = BuildOptions(plugin_library=plugins_path, optimization_level=0)
+    passport = build_engine(blocks, tmp_path / "model.plan", options)
+    assert passport.gated_blocks.as_plugins == ("1",)
+    ((model, path),) = parsed
+    assert not model.functions
+    assert path == str(blocks)
+    strip_bodies(blocks)
+    assert build_engine(blocks, tmp_path / "model.plan", options).gated_blocks.as_plugins == ("1",)
+
+    missing = gated_model(tmp_path / "missing.onnx", version="9", body="Identity")
+    build_engine(missing, tmp_path / "model.plan", replace(options, allow_dense_fallback=True))
+    assert [function.name for function in parsed[-1][0].functions] == ["GatedInvertedResidual"]
+
+
+@pytest.mark.parametrize("which", ["plan", "timing cache"])
+def test_what_is_read_again_is_no_fifo(tmp_path, which):
+    os.mkfifo(tmp_path / "fifo")
+    model = dense_model(tmp_path / "model.onnx")
+    plan, cache = (tmp_path / "fifo", None) if which == "plan" else (tmp_path / "model.plan", tmp_path / "fifo")
+    with pytest.raises(Dyn2trtError, match=f"a {which}.* is a regular file, and .*fifo is none"):
+        build_engine(model, plan, BuildOptions(timing_cache=cache))
+
+
+def test_weights_beside_the_model_are_found(tmp_path):
+    model = onnx.load(dense_model(tmp_path / "model.onnx"))
+    for tensor in model.graph.initializer:
+        tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor), tensor.name))
+    beside = {"save_as_external_data": True, "location": "model.weights", "size_threshold": 0}
+    onnx.save(model, tmp_path / "model.onnx", **beside)
+    assert build_engine(tmp_path / "model.onnx", tmp_path / "model.plan").layers.total > 0
+    (tmp_path / "model.weights").unlink()
+    with pytest.raises(Dyn2trtError, match="initializer: w0"):
+        build_engine(tmp_path / "model.onnx", tmp_path / "model.plan")

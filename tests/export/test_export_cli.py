@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import onnx
 import pytest
 import torch
 from handmade_model import METADATA, Handmade
@@ -233,3 +234,21 @@ def test_inspect_shows_how_an_engine_runs_each_block(tmp_path: Path) -> None:
     assert json.loads(dyn2trt("inspect", "--json", plan).stdout)["module"] == "tensorrt"
     write_passport(plan, replace(passport, export=None))
     assert "20 parsed, 1 of them plugins" in dyn2trt("inspect", plan).stdout
+
+
+def test_a_file_for_trtexec_has_no_bodies_and_says_so_where_they_are_needed(tmp_path: Path) -> None:
+    path = tmp_path / "model.onnx"
+    made = dyn2trt("export", *SMALL, "--checkpoint", CHECKPOINT, "--for", "trtexec", "-o", path)
+    assert made.exit_code == 0, made.output
+    model = onnx.load(path)
+    assert not model.functions
+    assert [node for node in model.graph.node if node.domain == "dyn2trt"]
+    assert "no body" in dyn2trt("inspect", path).stdout
+    compared = dyn2trt("compare", path, "--checkpoint", CHECKPOINT, "--json")
+    assert compared.exit_code == 1
+    runtime = next(b for b in json.loads(compared.stdout)["backends"] if b["name"] == "onnxruntime")
+    assert "without --for trtexec" in runtime["not_run"]
+    assert "without --for trtexec" in refusal("bench", path)
+    os.mkfifo(tmp_path / "fifo")
+    assert "is none" in refusal("export", *SMALL, "--for", "trtexec", "-o", tmp_path / "fifo")
+    assert "any or trtexec" in refusal("export", *SMALL, "--for", "trt", "-o", path)

@@ -193,8 +193,73 @@ def test_statistics_and_channels_are_checked() -> None:
         normalise(rgb, mean=(0.5,), std=(1, 1, 1))
     with pytest.raises(Dyn2trtError, match="above zero"):
         normalise(rgb, mean=(0, 0, 0), std=(1, 0, 1))
-    with pytest.raises(Dyn2trtError, match=r"3 channels.*Nx4x20x30"):
-        load_inputs("noise", (None, 4, 20, 30))
+    with pytest.raises(Dyn2trtError, match=r"mean has one number a channel \(1\)"):
+        normalise(rgb[..., :1], mean=(0.5, 0.4, 0.3), std=(1, 1, 1))
+
+
+@pytest.mark.parametrize(
+    ("mean", "std", "mend"),
+    [
+        ((123.675, 116.28, 103.53), (58.395, 57.12, 57.375), r"mean \[0\.485, 0\.456, 0\.406\], std \[0\.229, 0\.224"),
+        ((123.675, 116.28, 103.53), (1, 1, 1), r"divide mean and std by 255: .*std \[0\.003922"),
+        ((-123.675, -116.28, -103.53), (1, 1, 1), "units of rgb / 255"),
+        ((0.485, 0.456, 0.406), (58.395, 57.12, 57.375), r"divide it by 255: std \[0\.229"),
+        ((0, 0, 0), (255, 255, 255), r"divide it by 255: std \[1\.0"),
+    ],
+)
+def test_normalisation_of_pixels_up_to_255_is_refused_with_its_mend(mean: tuple, std: tuple, mend: str) -> None:
+    with pytest.raises(Dyn2trtError, match=mend):
+        load_inputs("noise", SHAPE, mean=mean, std=std)
+
+
+@pytest.mark.parametrize("channels", [1, 2, 4, 13])
+def test_noise_and_arrays_serve_any_number_of_channels(tmp_path: Path, channels: int) -> None:
+    assert load_inputs("noise:2", (None, channels, 20, 30)).shape == (2, channels, 20, 30)
+    x = np.random.default_rng(0).standard_normal((2, channels, 20, 30)).astype(np.float32)
+    np.savez(tmp_path / "x.npz", x=x)
+    np.save(tmp_path / "x.npy", x)
+    for name in ("x.npz", "x.npy"):
+        np.testing.assert_array_equal(load_inputs(tmp_path / name, (None, channels, 20, 30)), x)
+        with pytest.raises(Dyn2trtError, match=rf"expected float32 x \[N, {channels + 1}, 20, 30\]"):
+            load_inputs(tmp_path / name, (None, channels + 1, 20, 30))
+    assert to_pictures(x).shape == (2, 20, 30, 3)
+
+
+def test_pictures_serve_one_channel_in_grey(tmp_path: Path) -> None:
+    rgb = gradient(20, 30)
+    grey = np.asarray(Image.fromarray(rgb).convert("L"))
+    path = save(tmp_path / "a.png", rgb)
+    x = load_inputs(path, (None, 1, 20, 30), mean=(0.5,), std=(0.25,))
+    np.testing.assert_allclose(x[0, 0], (grey / 255 - 0.5) / 0.25, rtol=1e-5, atol=1e-6)
+    np.testing.assert_array_equal(to_pictures(x, mean=(0.5,), std=(0.25,))[0], np.repeat(grey[..., None], 3, axis=2))
+    assert load_inputs(path, (None, 1, 20, 30)).shape == (1, 1, 20, 30)
+    deep = save(tmp_path / "deep.png", grey.astype(np.uint16) * 257)
+    np.testing.assert_array_equal(load_pictures(deep, (None, 1, 20, 30))[0, ..., 0], grey)
+
+
+@pytest.mark.parametrize("channels", [2, 4])
+def test_pictures_for_other_channels_are_refused_with_what_to_give(tmp_path: Path, channels: int) -> None:
+    with pytest.raises(Dyn2trtError, match=rf"3 channels .* or 1 .*x{channels}x20x30; .*\.npy.*noise"):
+        load_inputs(save(tmp_path / "a.png", gradient(20, 30)), (None, channels, 20, 30))
+
+
+def test_hidden_files_and_what_is_no_picture_are_left_out_and_said_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    save(tmp_path / "a.png", gradient(20, 30))
+    for name in ("._a.png", ".DS_Store", "Thumbs.db"):
+        (tmp_path / name).write_bytes(b"\0\5\x16\7 no picture")
+    (tmp_path / ".ipynb_checkpoints").mkdir()
+    for _ in range(2):
+        assert load_inputs(tmp_path, SHAPE).shape == (1, 3, 20, 30)
+    (said,) = caplog.messages
+    assert all(name in said for name in ("._a.png", ".DS_Store", "1 images"))
+
+
+@pytest.mark.parametrize("spec", ["", " "])
+def test_an_empty_name_is_no_noise(spec: str) -> None:
+    with pytest.raises(Dyn2trtError, match="the name of the images is empty"):
+        load_inputs(spec, SHAPE)
 
 
 def test_noise_is_stretched_to_be_shown() -> None:

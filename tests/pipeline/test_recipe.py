@@ -127,3 +127,36 @@ def test_an_unreadable_recipe_is_named(tmp_path: Path) -> None:
 def test_a_bad_shape_is_refused(text: str) -> None:
     with pytest.raises(Dyn2trtError, match="1x3x256x256"):
         parse_shape(text)
+
+
+def test_a_byte_order_mark_is_no_part_of_a_recipe(tmp_path: Path) -> None:
+    (tmp_path / "r.toml").write_text(MINIMAL, encoding="utf-8-sig")
+    assert load_recipe(tmp_path / "r.toml").network.name == "cifar_resnet"
+
+
+RANGE = 'min_shapes = "x:1x3x32x32"\nopt_shapes = "x:4x3x32x32"\nmax_shapes = "x:8x3x32x32"\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("[build]\n" + RANGE.replace("x:8x3", "x8x3"), "build: 'x8x3x32x32' is no shape"),
+        ("[build]\n" + RANGE, r"build\.opt_shapes gives x the shape 4x3x32x32; the model has 1x3x32x32"),
+        ("dynamic_batch = true\n[build]\n" + RANGE.replace("x:", "y:"), r"build\.min_shapes names 'y'"),
+        ("dynamic_batch = true\n[build]\n" + RANGE.replace("x:1", "x:6"), "min ≤ opt ≤ max"),
+        ("dynamic_batch = true\n[build]\n" + RANGE.replace("32x32", "64x64"), "only dimensions marked"),
+        ('[build]\nworkspace = "lots"', "'lots' is no memory size"),
+        ('[data]\nimages = ""', "name of the images is empty"),
+        ("[data]\nmean = [123.675, 116.28, 103.53]", "divide mean and std by 255"),
+        ("[data]\nmean = [0.5]", r"data\.mean has one number a channel \(3\)"),
+    ],
+)
+def test_what_would_fail_later_fails_when_the_recipe_is_read(tmp_path: Path, text: str, told: str) -> None:
+    (tmp_path / "r.toml").write_text(MINIMAL + text)
+    with pytest.raises(Dyn2trtError, match=told):
+        load_recipe(tmp_path / "r.toml")
+
+
+def test_shapes_that_fit_are_kept(tmp_path: Path) -> None:
+    (tmp_path / "r.toml").write_text(MINIMAL + "dynamic_batch = true\n[build]\n" + RANGE)
+    assert load_recipe(tmp_path / "r.toml").build.max_shapes == "x:8x3x32x32"

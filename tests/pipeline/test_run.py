@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from dyn2trt.cli.main import app
 from dyn2trt.compare import comparison
-from dyn2trt.errors import Dyn2trtError
+from dyn2trt.errors import Dyn2trtError, Interrupted
 from dyn2trt.pipeline import recipe_stages
 from dyn2trt.recipe import load_recipe
 from dyn2trt.run_folder import RunFolder
@@ -97,7 +97,8 @@ def test_an_interrupted_run_goes_on_at_its_stage(finished: Path, monkeypatch: py
 
     monkeypatch.setattr(comparison, "compare_model", interrupt)
     result = dyn2trt("run", finished / "small.toml", "-o", finished / "run")
-    assert isinstance(result.exception, Dyn2trtError)
+    assert isinstance(result.exception, Interrupted)
+    assert result.exception.exit_code == 130
     assert re.search(r"interrupted; the same command goes on", str(result.exception))
     assert (finished / "run" / "report.html").read_bytes() == before
     monkeypatch.undo()

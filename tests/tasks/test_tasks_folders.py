@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pickle
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ import torch
 from PIL import Image
 
 from dyn2trt.errors import Dyn2trtError
-from dyn2trt.recipe import TrainSection, load_recipe, overrule_train
+from dyn2trt.recipe import TrainSection, load_recipe, overrule_train, recipe_of
 from dyn2trt.tasks.augment import generator_of, padded_crop, resized_crop
 from dyn2trt.tasks.task import Task, make_task
 from dyn2trt.train.processes import Process
@@ -119,6 +120,33 @@ def test_imagenet_says_what_it_misses(imagenet: Path, tmp_path: Path) -> None:
     broken.write_bytes(broken.read_bytes()[:100])
     with pytest.raises(Dyn2trtError, match=r"cannot read .*n01440764_0\.JPEG as an image"):
         task_of("imagenet", imagenet, 32).validation[0]
+
+
+def test_what_other_programs_leave_in_the_folders_is_no_class_and_no_image(imagenet: Path) -> None:
+    for part in ("train", "val"):
+        (imagenet / part / ".ipynb_checkpoints").mkdir()
+        for name in ("._n01440764_0.JPEG", ".DS_Store", "Thumbs.db"):
+            (imagenet / part / "n01440764" / name).write_bytes(b"\0\5\x16\7")
+    task = task_of("imagenet", imagenet, 32)
+    assert (len(task.train), len(task.validation)) == (6, 4)
+
+
+@pytest.mark.parametrize(
+    ("task", "network", "said"),
+    [
+        ("imagenet", {"name": "mobilenet_v2", "options": {"classes": 1}}, "has 2 classes, and the network scores 1"),
+        ("imagenet", {"name": "hourglass", "options": {"stacks": 1, "features": 16}}, r"one output \[N, classes\]"),
+        ("figures", {"name": "cifar_resnet", "options": {"depth": 8}}, r"heat maps \[N, 16, 16, 16\].*\[1, 10\]"),
+    ],
+)
+def test_a_network_of_other_outputs_is_told_before_training(
+    imagenet: Path, tmp_path: Path, task: str, network: dict[str, Any], said: str
+) -> None:
+    train = {"task": task, "epochs": 1, "batch_size": 2, "learning_rate": 0.1, "budget": 0.5}
+    train |= {"data": imagenet} if task == "imagenet" else {"samples": 4}
+    recipe = recipe_of({"network": network, "export": {"input_shape": [1, 3, 64, 64]}, "train": train}, "the recipe")
+    with pytest.raises(Dyn2trtError, match=said):
+        train_recipe(recipe, tmp_path / "run", Process(0, 1, torch.device("cpu")))
 
 
 def test_central_crop_keeps_seven_eighths_of_the_short_side(imagenet: Path) -> None:

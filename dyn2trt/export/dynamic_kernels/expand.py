@@ -17,6 +17,7 @@ from dyn2trt.export.metadata import COEFFICIENTS_PREFIX, DynamicConvolution, Ker
 from dyn2trt.export.surgery.graph import unique
 from dyn2trt.macs import KernelMacs
 
+_OURS = (placeholders.COEFFICIENTS, placeholders.CONVOLUTION)
 _PARTS = ("Split", "Slice", "Gather", "Reshape", "Identity")
 """Ops that take a part of a predictor's coefficients."""
 
@@ -33,7 +34,7 @@ def expand_kernels(model: ir.Model, macs: Sequence[KernelMacs]) -> tuple[KernelP
     graph = model.graph
     taken: set[str] = set()
     predictors: dict[ir.Value, tuple[str, list[DynamicConvolution]]] = {}
-    for node in [node for node in graph if node.domain == placeholders.DOMAIN]:
+    for node in [node for node in graph if node.domain == placeholders.DOMAIN and node.op_type in _OURS]:
         name = unique(node.attributes["path"].as_string(), taken)  # A module may run twice.
         if node.op_type == placeholders.COEFFICIENTS:
             marked = _name_coefficients(graph, node, f"{COEFFICIENTS_PREFIX}{len(predictors)}")
@@ -63,7 +64,7 @@ def _name_coefficients(graph: ir.Graph, node: ir.Node, name: str) -> ir.Value:
     predicted.name = name
     if node.outputs[0].is_graph_output():  # It has a name of its own there.
         graph.insert_before(node, copy := ir.Node("", "Identity", [predicted], name=f"{name}/Identity", num_outputs=1))
-        _hand_over(node.outputs[0], copy.outputs[0])
+        hand_over(node.outputs[0], copy.outputs[0])
     else:
         ir.convenience.replace_all_uses_with(node.outputs[0], predicted)
     graph.remove(node, safe=True)
@@ -85,9 +86,9 @@ def _expand(graph: ir.Graph, node: ir.Node, name: str) -> tuple[DynamicConvoluti
         out_channels=array.shape[0] // kernels,
         groups=node.attributes["groups"].as_int(),
         kernel_size=(array.shape[2], array.shape[3]),
-        strides=_pair(node, "strides"),
-        pads=_pair(node, "pads"),
-        dilations=_pair(node, "dilations"),
+        strides=pair(node, "strides"),
+        pads=pair(node, "pads"),
+        dilations=pair(node, "dilations"),
         kernels=kernels,
     )
     output = node.outputs[0]
@@ -111,7 +112,7 @@ def _expand(graph: ir.Graph, node: ir.Node, name: str) -> tuple[DynamicConvoluti
             parameter.name = f"{parameter.name}.traced"
     written = write_form(form, writer, geometry, tensors)
     written.name = f"{name}.out"
-    _hand_over(output, written)
+    hand_over(output, written)
     graph.remove(node, safe=True)
     convolution = DynamicConvolution(
         **asdict(geometry),
@@ -126,7 +127,7 @@ def _expand(graph: ir.Graph, node: ir.Node, name: str) -> tuple[DynamicConvoluti
     return convolution, coefficients
 
 
-def _hand_over(old: ir.Value, new: ir.Value) -> None:
+def hand_over(old: ir.Value, new: ir.Value) -> None:
     """Let everything that reads ``old`` read ``new``; a graph output keeps its name."""
     new.shape, new.type = old.shape, old.type
     if old.is_graph_output():
@@ -157,6 +158,6 @@ def _size(value: ir.Value) -> int:
     return size
 
 
-def _pair(node: ir.Node, name: str) -> tuple[int, int]:
+def pair(node: ir.Node, name: str) -> tuple[int, int]:
     first, second = node.attributes[name].as_ints()
     return int(first), int(second)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
-from dyn2trt.export.dynamic_kernels.geometry import Geometry
+from dyn2trt.export.dynamic_kernels.geometry import ConvGeometry, Geometry
 from dyn2trt.export.dynamic_kernels.writer import Writer
 from dyn2trt.export.metadata import KernelForm
 
@@ -37,21 +37,24 @@ class Tensors:
     size: tuple[int, int] | None
 
 
-def choose_form(geometry: Geometry, batch: int | None) -> KernelForm:
-    """The form that a file gets: ``batch`` None for a dynamic one."""
+def choose_form(geometry: ConvGeometry, batch: int | None) -> KernelForm:
+    """The form that a file gets: ``batch`` None for a dynamic one.
+
+    Only kernels that are sums of fixed ones can be left out for their feature maps; others are always made.
+    """
     if batch is not None:
         return "grouped"
     if geometry.is_pointwise:
         return "matmul"
-    return "feature_maps" if geometry.is_depthwise else "unfold"
+    return "feature_maps" if geometry.is_depthwise and isinstance(geometry, Geometry) else "unfold"
 
 
 def write_form(form: KernelForm, writer: Writer, geometry: Geometry, tensors: Tensors) -> ir.Value:
     """Write the nodes of ``form``; returns [N, O, Ho, Wo], bias included."""
     return {
         "grouped": _grouped,
-        "matmul": _matmul,
-        "unfold": _unfold,
+        "matmul": _product,
+        "unfold": _product,
         "feature_maps": _feature_maps,
     }[form](writer, geometry, tensors)
 
@@ -78,29 +81,50 @@ def _grouped(writer: Writer, geometry: Geometry, tensors: Tensors) -> ir.Value:
     return y if n == 1 else writer.reshape(y, [n, o, 0, 0])
 
 
-def _matmul(writer: Writer, geometry: Geometry, tensors: Tensors) -> ir.Value:
-    """A pointwise convolution as one batched matrix product, [N, G, O/G, C/G] · [N, G, C/G, Ho·Wo]."""
-    x = tensors.x
-    if geometry.strides != (1, 1):
-        x = writer.every(x, geometry.strides)
-    return _multiply(writer, geometry, tensors, x)
+def _product(writer: Writer, geometry: Geometry, tensors: Tensors) -> ir.Value:
+    columns = patches(writer, geometry, tensors.x, tensors.weight.dtype)
+    shape = [0, geometry.groups, geometry.out_channels // geometry.groups, geometry.kernel_numbers]
+    y = multiply(writer, geometry, _generate(writer, geometry, tensors, shape), columns, tensors.size)
+    return _add_bias(writer, tensors, y)
 
 
-def _unfold(writer: Writer, geometry: Geometry, tensors: Tensors) -> ir.Value:
-    """Patches by a Conv with one-hot kernels, [N, C·kh·kw, Ho, Wo], then one batched matrix product."""
-    (kh, kw), c, dtype = geometry.kernel_size, geometry.in_channels, tensors.weight.dtype
+def patches(writer: Writer, geometry: ConvGeometry, x: ir.Value, dtype: np.dtype) -> ir.Value:
+    """What each output position reads of x [N, C, H, W], as [N, C·kh·kw, Ho, Wo]: by a Conv with one-hot kernels.
+
+    Of a pointwise convolution that is x itself, or every so many of its rows and columns.
+    """
+    if geometry.is_pointwise:
+        return x if geometry.strides == (1, 1) else writer.every(x, geometry.strides)
+    (kh, kw), c = geometry.kernel_size, geometry.in_channels
     one_hot = np.tile(np.eye(kh * kw, dtype=np.float32), (c, 1)).reshape(c * kh * kw, 1, kh, kw).astype(dtype)
     weight = writer.shared(f"one_hot_{kh}x{kw}_of_{c}_{dtype}", one_hot)
-    patches = writer.op("Conv", [tensors.x, weight], **geometry.conv_attributes() | {"group": c})
-    return _multiply(writer, geometry, tensors, patches)
+    return writer.op("Conv", [x, weight], **geometry.conv_attributes() | {"group": c})
 
 
-def _multiply(writer: Writer, geometry: Geometry, tensors: Tensors, patches: ir.Value) -> ir.Value:
-    g, o = geometry.groups, geometry.out_channels
-    kernels = _generate(writer, geometry, tensors, [0, g, o // g, geometry.kernel_numbers])
-    columns = writer.reshape(patches, [0, g, geometry.kernel_numbers, -1])
-    y = writer.op("MatMul", [kernels, columns])
-    return _add_bias(writer, tensors, writer.reshape_to_image(y, o, tensors.size, patches))
+def transposed_patches(
+    writer: Writer, geometry: ConvGeometry, x: ir.Value, dtype: np.dtype, output_padding: tuple[int, int]
+) -> ir.Value:
+    """The same for a transposed convolution, by a ConvTranspose with one-hot kernels."""
+    (kh, kw), c = geometry.kernel_size, geometry.in_channels
+    one_hot = np.tile(np.eye(kh * kw, dtype=np.float32), (c, 1)).reshape(c, kh * kw, kh, kw).astype(dtype)
+    weight = writer.shared(f"one_hot_{kh}x{kw}_from_{c}_{dtype}", one_hot)
+    attributes = geometry.conv_attributes() | {"group": c, "output_padding": list(output_padding)}
+    return writer.op("ConvTranspose", [x, weight], **attributes)
+
+
+def multiply(
+    writer: Writer, geometry: ConvGeometry, kernels: ir.Value, columns: ir.Value, size: tuple[int, int] | None
+) -> ir.Value:
+    """One batched matrix product, [N, G, O/G, C/G·kh·kw] · [N, G, C/G·kh·kw, Ho·Wo], as [N, O, Ho, Wo].
+
+    Args:
+        kernels: [N, G, O/G, C/G·kh·kw].
+        columns: what `patches` made.
+        size: (Ho, Wo), or None where it is dynamic.
+    """
+    columns_of_groups = writer.reshape(columns, [0, geometry.groups, geometry.kernel_numbers, -1])
+    y = writer.op("MatMul", [kernels, columns_of_groups])
+    return writer.reshape_to_image(y, geometry.out_channels, size, columns)
 
 
 def _feature_maps(writer: Writer, geometry: Geometry, tensors: Tensors) -> ir.Value:

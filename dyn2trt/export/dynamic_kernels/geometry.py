@@ -1,4 +1,4 @@
-"""The shape of a dynamic convolution."""
+"""The shape of a convolution whose kernels depend on the image."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import Any
 
 
 @dataclass(frozen=True)
-class Geometry:
-    """What of a dynamic convolution does not depend on the image."""
+class ConvGeometry:
+    """What of such a convolution does not depend on the image."""
 
     in_channels: int
     out_channels: int
@@ -18,8 +18,6 @@ class Geometry:
     pads: tuple[int, int]
     """Rows above and below, columns left and right."""
     dilations: tuple[int, int]
-    kernels: int
-    """Fixed kernels a channel, the paper's g_t."""
 
     @property
     def kernel_numbers(self) -> int:
@@ -43,3 +41,11 @@ class Geometry:
             "pads": [*self.pads, *self.pads],
             "strides": list(self.strides),
         }
+
+
+@dataclass(frozen=True)
+class Geometry(ConvGeometry):
+    """Of a dynamic convolution of ours, whose kernels are sums of fixed ones."""
+
+    kernels: int
+    """Fixed kernels a channel, the paper's g_t."""

@@ -23,7 +23,7 @@ from dyn2trt.blocks.dynamic import CoefficientPredictor, DynamicConv2d
 DOMAIN = "dyn2trt.export"
 CONVOLUTION, COEFFICIENTS = "DynamicConvolution", "Coefficients"
 
-_FLOATS = ["tensor(float)", "tensor(float16)", "tensor(bfloat16)"]
+FLOATS = ["tensor(float)", "tensor(float16)", "tensor(bfloat16)"]
 
 
 def put_placeholders(network: nn.Module) -> None:
@@ -125,7 +125,7 @@ def _op(name: str, tensors: Sequence[str], optional: Sequence[str], attributes: 
         1,
         inputs=inputs,
         outputs=[OpSchema.FormalParameter("y", "T")],
-        type_constraints=[("T", _FLOATS, "Floating point.")],
+        type_constraints=[("T", FLOATS, "Floating point.")],
         attributes=[OpSchema.Attribute(key, kind, required=True) for key, kind in attributes.items()],
     )
     return Op(Opset(DOMAIN, 1), name, schema)

@@ -47,8 +47,22 @@ def close_model(model: ir.Model, metadata: ExportMetadata) -> onnx.ModelProto:
     common.RemoveUnusedFunctionsPass()(model)
     common.RemoveUnusedOpsetsPass()(model)
     model.graph.sort()
-    proto = ir.serde.serialize_model(model)
+    proto = to_proto(model)
     write_metadata(proto, metadata)
+    return proto
+
+
+def to_proto(model: ir.Model) -> onnx.ModelProto:
+    """Serialise without stating the shapes of initializers a second time.
+
+    Tools that transpose a weight in place, as ``onnxruntime.quantization`` does, leave the second statement stale, and
+    shape inference then fails.
+    """
+    proto = ir.serde.serialize_model(model)
+    stated = {tensor.name for tensor in proto.graph.initializer}
+    kept = [info for info in proto.graph.value_info if info.name not in stated]
+    del proto.graph.value_info[:]
+    proto.graph.value_info.extend(kept)
     return proto
 
 

@@ -28,6 +28,8 @@ int run_medium_fp16(const Call& call);
 int run_medium_bf16(const Call& call);
 int run_small_sm90a_fp16(const Call& call);
 int run_small_sm90a_bf16(const Call& call);
+int run_wide_sm90a_fp16(const Call& call);
+int run_wide_sm90a_bf16(const Call& call);
 int run_medium_sm90a_fp16(const Call& call);
 int run_medium_sm90a_bf16(const Call& call);
 int run_large_sm90a_fp16(const Call& call);

@@ -3,6 +3,7 @@
 namespace dyn2trt::tiles {
 
 int run_small_sm90a_fp16(const Call& call) { return run_wgmma<half_t, SmallWarpgroupTiles>(call); }
+int run_wide_sm90a_fp16(const Call& call) { return run_wgmma<half_t, WideWarpgroupTiles>(call); }
 int run_medium_sm90a_fp16(const Call& call) { return run_wgmma<half_t, MediumWarpgroupTiles>(call); }
 int run_large_sm90a_fp16(const Call& call) { return run_wgmma<half_t, LargeWarpgroupTiles>(call); }
 

@@ -75,6 +75,7 @@ FusedVariants tile_variants() {
 #if DYN2TRT_HAS_SM90A
       // All of them within the 227 KB of compute capability 9.0.
       {"tile 8x8 wgmma", 90, takes_sm90a, workspace_bytes, run<run_small_sm90a_fp16, run_small_sm90a_bf16>, whole},
+      {"tile 8x8 wide wgmma", 90, takes_sm90a, workspace_bytes, run<run_wide_sm90a_fp16, run_wide_sm90a_bf16>, whole},
       {"tile 8x16 wgmma", 90, takes_sm90a, workspace_bytes, run<run_medium_sm90a_fp16, run_medium_sm90a_bf16>, whole},
       {"tile 16x16 wgmma", 90, takes_sm90a, workspace_bytes, run<run_large_sm90a_fp16, run_large_sm90a_bf16>, whole},
 #endif
