@@ -128,7 +128,7 @@ def _nan(path: Path) -> None:
     ("make", "told"),
     [
         (lambda path: path.write_bytes(CHECKPOINT.read_bytes()[:1000]), "is truncated or no checkpoint"),
-        (lambda path: path.write_bytes(b""), "is truncated or no checkpoint"),
+        (lambda path: path.write_bytes(b""), "is no checkpoint: it is an empty file"),
         (_code, "code in a checkpoint is not run"),
         (_nan, "NaN or infinite, in conv1.weight"),
         (lambda path: path.write_bytes((FOLDER / "imagenet_resnet18_w025.pth").read_bytes()), "does not fit"),
