@@ -72,10 +72,10 @@ def tiles_of(case: blocks.Case, convolution: int) -> list[str]:
     return lists["SmallTiles" if from_planes or case.dtype == torch.float32 else "LargeTiles"]
 
 
-def core_ops(flags: int) -> CoreOps:
+def core_ops(flags: int, variant: int = 0) -> CoreOps:
     library = load_core_library()
     assert library is not None, "prepare_gpu() found it"
-    return CoreOps(library, flags=flags)
+    return CoreOps(library, flags=flags, variant=variant)
 
 
 def measure(case: blocks.Case, dtype: str, pattern: str, ratios: list[float], budget: Budget) -> Iterator[Measurement]:

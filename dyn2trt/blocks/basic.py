@@ -24,7 +24,6 @@ class BasicBlock(GatedBlock):
     """
 
     kind = BASIC_BLOCK
-    batchnorm_pairs = (("conv1", "bn1"), ("conv2", "bn2"))
     expansion = 1
     branch_modules = (("conv1", "bn1"), ("conv2", "bn2"))
 

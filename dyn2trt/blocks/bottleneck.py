@@ -24,7 +24,6 @@ class Bottleneck(GatedBlock):
     """
 
     kind = BOTTLENECK
-    batchnorm_pairs = (("conv1", "bn1"), ("conv2", "bn2"), ("conv3", "bn3"))
     expansion = 4
     branch_modules = (("conv1", "bn1"), ("conv2", "bn2"), ("conv3", "bn3"))
 

@@ -57,8 +57,12 @@ def _layer(score: nn.Module) -> OwnedGate | None:
     first, norm, last = score.fc1, score.fc1bn, score.fc2
     if not all(_is(conv, nn.Conv2d) and conv.kernel_size == (1, 1) for conv in (first, last)):
         return None
+    if _is(norm, nn.Identity):  # folded into the first layer already
+        return OwnedGate("layer", (first.weight.flatten(1), _bias(first), last.weight.flatten(1), _bias(last)))
+    if not is_plain_batchnorm(norm) or norm.training:
+        return None
     mean, variance = norm.running_mean, norm.running_var
-    if not is_plain_batchnorm(norm) or mean is None or variance is None or norm.training:
+    if mean is None or variance is None:
         return None
     weight, bias = fuse_conv_bn_weights(
         *(first.weight.detach().double(), _bias(first).double(), mean.double(), variance.double(), norm.eps),

@@ -65,13 +65,21 @@ def _named_in(messages: Sequence[str], program: torch.export.ExportedProgram) ->
     return next(named, None)
 
 
-def check_dynamic_pooling(program: torch.export.ExportedProgram) -> None:
-    """Refuse adaptive pooling of a dynamic size to a fixed one, which ``torch.onnx`` writes for the traced size alone.
+def check_program(program: torch.export.ExportedProgram) -> None:
+    """Refuse what ``torch.onnx`` writes without a word as something else.
+
+    Those are adaptive pooling of a dynamic size to a fixed one, which becomes that of the traced size alone, and a
+    BatchNorm that has running statistics but normalises by those of the batch, which becomes one in evaluation.
 
     Raises:
         Dyn2trtError: names the first.
     """
     for node in program.graph.nodes:
+        if node.target is torch.ops.aten.batch_norm.default and node.args[3] is not None and node.args[5]:
+            raise Dyn2trtError(
+                f"batch_norm by the statistics of the batch{_place(node)} cannot be exported; let it be in evaluation "
+                "after network.eval(), or make it with track_running_stats=False"
+            )
         if not any(pool in str(node.target) for pool in _POOLS):
             continue
         size, wanted = node.args[0].meta["val"].shape, node.args[1]

@@ -16,7 +16,7 @@ from torch.export import Dim
 from dyn2trt.errors import Dyn2trtError
 from dyn2trt.export.dimensions import BATCH, HEIGHT, WIDTH
 from dyn2trt.export.dynamic_kernels import batch_groups, placeholders
-from dyn2trt.export.refusal import check_dynamic_pooling, refused_conversion, refused_forward
+from dyn2trt.export.refusal import check_program, refused_conversion, refused_forward
 from dyn2trt.export.translation import translation_table
 
 OPSETS = {"fp32": 20, "fp16": 20, "bf16": 22}
@@ -58,7 +58,7 @@ def trace(
                 what = "torch cannot trace the network with a dynamic batch or size (export a static shape, or state "
                 raise refused_forward(error, f"{what}the network's size_multiple)") from error
             raise refused_forward(error, "torch cannot trace the network") from error
-        check_dynamic_pooling(program)
+        check_program(program)
         batch_groups.put_batch_groups(program)
         try:
             exported = torch.onnx.export(

@@ -13,13 +13,23 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dyn2trt.contract import ACTIVATIONS, BLOCKS, COMPOSITES, FLOATS, GATES, REDUCTIONS, OpSchema
+from dyn2trt.contract import ACTIVATIONS, BLOCKS, COMPOSITES, GATES, REDUCTIONS, OpSchema
 from dyn2trt.ops import core_library as core
+from dyn2trt.ops.core_arguments import (
+    address_of,
+    checked_indices,
+    checked_inputs,
+    checked_mask,
+    dense_of,
+    dtype_of,
+    expect_shape,
+    geometry_of,
+    strided,
+)
 from dyn2trt.ops.geometry import Geometry
 from dyn2trt.ops.memory_format import output_format
 
 _COMPOSITES = {schema.torch_name: schema for schema in COMPOSITES}
-_DTYPES = {getattr(torch, name): code for code, name in enumerate(FLOATS)}
 
 
 def current_cuda_stream() -> int:
@@ -61,7 +71,7 @@ class CoreOps:
         dilations: Sequence[int] = (1, 1),
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         geometry = Geometry.checked(kernel_shape, strides, pads, dilations)
-        mask = _mask(mask)
+        mask = checked_mask(mask)
         n, _, mask_h, mask_w = mask.shape
         h, w = geometry.smallest_input(mask_h, mask_w) if x is None else (x.shape[2], x.shape[3])
         slots = self._empty((n, h, w), torch.int32, mask.device)
@@ -73,14 +83,14 @@ class CoreOps:
             mask_h=mask_h,
             mask_w=mask_w,
             threshold=threshold,
-            geometry=_geometry(geometry),
+            geometry=geometry_of(geometry),
             set=core.SiteSet(sites.data_ptr(), slots.data_ptr(), count.data_ptr(), n, h, w),
         )
         if x is not None:
-            x = _strided(x)
+            x = strided(x)
             rows = self._empty((n * h * w, x.shape[1]), x.dtype, x.device)
-            params.dtype = _dtype(x)
-            params.x = _dense(x)
+            params.dtype = dtype_of(x)
+            params.x = dense_of(x)
             params.rows = rows.data_ptr()
         self.library.primitive("mask_gather", params, self.stream())
         return sites, slots, count, rows
@@ -104,22 +114,22 @@ class CoreOps:
         geometry = Geometry.checked(kernel_shape, strides, pads, dilations)
         rows, weight, bias = rows.contiguous(), weight.contiguous(), bias.contiguous()
         slots, sites, count = (
-            None if tensor is None else _indices(name, tensor, tensor.shape)
+            None if tensor is None else checked_indices(name, tensor, tensor.shape)
             for name, tensor in (("slots", slots), ("sites", sites), ("count", count))
         )
         source, target = self._sets(rows, slots, sites, count, geometry)
         c_out = bias.shape[0]
         expected = (*kernel_shape, c_out) if group != 1 else (c_out, *kernel_shape, rows.shape[1])
-        _expect_shape("weight", weight, expected)
+        expect_shape("weight", weight, expected)
         out = self._empty((target.n * target.h * target.w, c_out), rows.dtype, rows.device)
         params = core.SparseConv(
-            dtype=_dtype(rows, weight, bias),
+            dtype=dtype_of(rows, weight, bias),
             flags=self._flags(),
             activation=ACTIVATIONS.index(activation),
             c_in=rows.shape[1],
             c_out=c_out,
             group=group,
-            geometry=_geometry(geometry),
+            geometry=geometry_of(geometry),
             rows=rows.data_ptr(),
             weight=weight.data_ptr(),
             bias=bias.data_ptr(),
@@ -140,20 +150,20 @@ class CoreOps:
         reduction: str = "add",
         activation: str = "none",
     ) -> Tensor:
-        base, rows = _strided(base), rows.contiguous()
+        base, rows = strided(base), rows.contiguous()
         n, c, h, w = base.shape
-        _expect_shape("rows", rows, (n * h * w, c))
-        sites, count = _indices("sites", sites, (n * h * w,)), _indices("count", count, (n,))
+        expect_shape("rows", rows, (n * h * w, c))
+        sites, count = checked_indices("sites", sites, (n * h * w,)), checked_indices("count", count, (n,))
         y = self._empty_like(base)
         params = core.MaskScatter(
-            dtype=_dtype(base, rows),
+            dtype=dtype_of(base, rows),
             flags=self._flags(),
             reduction=REDUCTIONS.index(reduction),
             activation=ACTIVATIONS.index(activation),
-            base=_dense(base),
+            base=dense_of(base),
             rows=rows.data_ptr(),
             set=core.SiteSet(sites.data_ptr(), None, count.data_ptr(), n, h, w),
-            y=_dense(y),
+            y=dense_of(y),
         )
         self.library.primitive("mask_scatter", params, self.stream())
         return y
@@ -173,19 +183,19 @@ class CoreOps:
         assert schema.block is not None
         assert schema.gate is not None
         complete = schema.complete({k: tuple(v) if isinstance(v, list) else v for k, v in attributes.items()})
-        given = _checked(schema, tensors)
+        given = checked_inputs(schema, tensors)
         x = given["x"]
         identity = given.get("identity", x)
         y = self._empty_like(identity)
         params = core.GatedBlock(
             kind=BLOCKS.index(schema.block),
-            dtype=_dtype(*(given[t.name] for t in schema.inputs if t.type == "T")),
+            dtype=dtype_of(*(given[t.name] for t in schema.inputs if t.type == "T")),
             flags=self._flags(),
             variant=self.variant,
             activation=ACTIVATIONS.index(complete["activation"]),
-            x=_dense(x),
-            identity=_dense(identity),
-            y=_dense(y),
+            x=dense_of(x),
+            identity=dense_of(identity),
+            y=dense_of(y),
         )
         params.stride_h, params.stride_w = complete.get("strides", (1, 1))
         for index, convolution in enumerate(schema.block.convolutions):
@@ -232,86 +242,14 @@ class CoreOps:
             # It keeps its set: the grid does not matter, only how many rows an image's segment has.
             n = 1 if count is None else count.shape[0]
             source = core.SiteSet(n=n, h=1, w=rows.shape[0] // max(n, 1))
-            return source, core.SiteSet(None, None, _address(count), source.n, source.h, source.w)
+            return source, core.SiteSet(None, None, address_of(count), source.n, source.h, source.w)
         n, h, w = slots.shape
         ho, wo = geometry.output_size(h, w)
-        _expect_shape("rows", rows, (n * h * w, rows.shape[1]))
+        expect_shape("rows", rows, (n * h * w, rows.shape[1]))
         if sites is None or count is None:
             raise ValueError("sparse_conv with slots needs the output set's sites and count too")
-        _expect_shape("sites", sites, (n * ho * wo,))
-        _expect_shape("count", count, (n,))
+        expect_shape("sites", sites, (n * ho * wo,))
+        expect_shape("count", count, (n,))
         return core.SiteSet(None, slots.data_ptr(), None, n, h, w), core.SiteSet(
             sites.data_ptr(), None, count.data_ptr(), n, ho, wo
         )
-
-
-def _dtype(*tensors: Tensor) -> int:
-    dtypes = {tensor.dtype for tensor in tensors}
-    if len(dtypes) > 1 or not dtypes <= _DTYPES.keys():
-        raise TypeError(f"all of {', '.join(FLOATS)} or another alike expected, not {sorted(map(str, dtypes))}")
-    return _DTYPES[dtypes.pop()]
-
-
-def _geometry(geometry: Geometry) -> core.Geometry:
-    return core.Geometry(*geometry.kernel_shape, *geometry.strides, *geometry.pads, *geometry.dilations)
-
-
-def _is_channels_last(x: Tensor) -> bool:
-    return x.stride(1) == 1 and x.shape[1] > 1
-
-
-def _strided(x: Tensor) -> Tensor:
-    """x itself where the core library follows its strides: a contiguous axis, and nothing expanded."""
-    if x.numel() == 0 or ((_is_channels_last(x) or x.stride(3) == 1) and 0 not in x.stride()):
-        return x
-    return x.contiguous()
-
-
-def _dense(x: Tensor) -> core.Dense:
-    layout = core.NHWC if _is_channels_last(x) else core.NCHW
-    *strides, stride_w = x.stride()
-    if layout == core.NCHW and x.shape[3] == 1:
-        stride_w = 1  # torch leaves the stride of a single column as it happens to be
-    return core.Dense(x.data_ptr(), *x.shape, *strides, stride_w, layout)
-
-
-def _mask(mask: Tensor, shape: tuple[int, ...] | None = None) -> Tensor:
-    if mask.dtype != torch.float32 or mask.dim() != 4 or mask.shape[1] != 1:
-        raise TypeError(f"mask is float32 [N, 1, Ho, Wo], not {mask.dtype} {list(mask.shape)}")
-    if shape is not None:
-        _expect_shape("mask", mask, shape)
-    return mask.contiguous()
-
-
-def _checked(schema: OpSchema, tensors: Sequence[Tensor]) -> dict[str, Tensor]:
-    """A composite's inputs by name, of the schema's shapes, in a form that the core library reads."""
-    sizes: dict[str | int, int] = {}
-    given: dict[str, Tensor] = {}
-    for spec, tensor in zip(schema.inputs, tensors, strict=True):
-        if spec.type != "T" and tensor.dtype != getattr(torch, spec.type):
-            raise TypeError(f"{spec.name} is {spec.type}, not {tensor.dtype}")
-        if tensor.dim() != len(spec.shape):
-            raise ValueError(f"{spec.name} is {list(spec.shape)}, not {list(tensor.shape)}")
-        shape = [
-            s if isinstance(s, int) else sizes.setdefault(s, n) for s, n in zip(spec.shape, tensor.shape, strict=True)
-        ]
-        _expect_shape(spec.name, tensor, shape)
-        is_dense = spec.type == "T" and spec.shape[0] == "N"
-        given[spec.name] = _strided(tensor) if is_dense else tensor.contiguous()
-    return given
-
-
-def _indices(name: str, tensor: Tensor, shape: Sequence[int]) -> Tensor:
-    if tensor.dtype != torch.int32:
-        raise TypeError(f"{name} is int32, not {tensor.dtype}")
-    _expect_shape(name, tensor, shape)
-    return tensor.contiguous()
-
-
-def _expect_shape(name: str, tensor: Tensor, shape: Sequence[int]) -> None:
-    if tuple(tensor.shape) != tuple(shape):
-        raise ValueError(f"{name} is {list(shape)}, not {list(tensor.shape)}")
-
-
-def _address(tensor: Tensor | None) -> int | None:
-    return None if tensor is None else tensor.data_ptr()

@@ -85,9 +85,9 @@ def test_backends_that_are_none(text: str) -> None:
         compare_options(model=Path("model.onnx"), backends=text)
 
 
-def test_normalisation_has_three_numbers(folder: Path) -> None:
-    with pytest.raises(Dyn2trtError, match=r"expected --mean R,G,B.*not '0\.5'"):
-        compare_options(model=folder / "model.onnx", mean="0.5")
+def test_normalisation_is_of_numbers(folder: Path) -> None:
+    with pytest.raises(Dyn2trtError, match=r"expected --mean R,G,B.*not '0\.5,half'"):
+        compare_options(model=folder / "model.onnx", mean="0.5,half")
 
 
 def test_a_sound_model(folder: Path, tmp_path: Path) -> None:

@@ -131,3 +131,21 @@ def test_infinities_pass_where_nothing_is_active(core_path, schema):
     idle = ~(logits >= 0).expand_as(y)
     base = case.tensors.get("identity", case.tensors["x"])
     assert torch.equal(y[idle].nan_to_num(), base[idle].nan_to_num())
+
+
+def test_pointers_that_no_vector_load_takes(core_path):
+    """The chain runs then: a tensor of torch's may begin anywhere."""
+    case = composite("PointwiseGatedInvertedResidual", 1, 16, 6, 7, "some", 0, activation="relu6").cast(torch.float16)
+    case = laid_out(case, "nhwc")
+    expected, logits = run_torch(case.op, case.tensors, case.attributes)
+    ops = GuardedOps(core_path)
+    for name in ("x", "expand_weight", "project_bias"):
+        given = {k: ops.guarded(v) for k, v in case.tensors.items()}
+        tensor = given[name]
+        room = ops._empty((tensor.numel() + 8,), tensor.dtype, tensor.device)
+        given[name] = room[4:-4].as_strided(tensor.shape, tensor.stride()).copy_(tensor)
+        assert given[name].data_ptr() % 16 == 8
+        y, _ = ops.implementation(case.schema)(*given.values(), **case.attributes)
+        assert_close(y, *reversed(logits_op(case, logits)))
+        assert torch.allclose(y, expected, atol=1e-2)
+        ops.release()

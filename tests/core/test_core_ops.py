@@ -13,7 +13,7 @@ from torch import Tensor
 
 from dyn2trt.errors import Dyn2trtError
 from dyn2trt.ops import reference
-from dyn2trt.ops.core_library import ALLOW_TF32, GENERIC_ONLY, tile
+from dyn2trt.ops.core_library import ALLOW_TF32, CHAIN, GENERIC_ONLY, tile
 from dyn2trt.ops.geometry import POINTWISE, Geometry, same3x3
 
 FLAGS = (0, GENERIC_ONLY)
@@ -262,7 +262,7 @@ def test_launches_of_a_block(core_path, name, shapes, launches, layout):
     weights = parameters(shapes, [8] * len(shapes), torch.float16, generator)
     x = dense((1, 8, 9, 6), torch.float16, layout, generator)
     identity = [] if name == "gated_inverted_residual" else [x]
-    ops = GuardedOps(core_path)
+    ops = GuardedOps(core_path, variant=CHAIN)
     ops.launched()
     ops.call(name, x, mask("some", 1, 9, 6, generator), *identity, *weights)
     assert ops.launched() == ["begin", *["gathered_gemm"] * (launches - 1)]

@@ -224,3 +224,10 @@ def test_what_is_not_taken(library, what):
     for variant in VARIANTS:
         assert "does not take" not in library.run(variant, block())
         assert "does not take this block" in library.run(variant, REFUSED[what]())
+
+
+def test_bulk_copies_want_strides_that_are_multiples_of_each_other(library):
+    made = block()
+    made.x.stride_w, made.x.stride_h, made.x.stride_n = 32, 360, 360 * 9
+    for variant in VARIANTS:
+        assert ("does not take this block" in library.run(variant, made)) == ("wgmma" in variant)

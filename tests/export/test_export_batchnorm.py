@@ -105,6 +105,28 @@ class ShiftedBatchNorm(nn.BatchNorm2d):
         return super().forward(x) + 1
 
 
+class Functional(ReadElsewhere):
+    def forward(self, x: Tensor) -> Tensor:
+        y, norm = F.conv2d(x, self.layers[0].weight, padding=1), self.layers[1]
+        y = F.batch_norm(y, norm.running_mean, norm.running_var, norm.weight, norm.bias, False, 0.1, norm.eps)
+        return self.block(y)
+
+
+class OfTheBatch(ReadElsewhere):
+    """Keeps its BatchNorm in training, whatever is asked of it."""
+
+    def train(self, mode: bool = True) -> nn.Module:
+        super().train(mode)
+        self.layers[1].train()
+        return self
+
+
+class OwnSum(BasicBlock):
+    def forward(self, x: Tensor, decision: tuple[Tensor, Tensor] | None = None) -> Tensor:
+        assert self.masker is not None
+        return F.relu(self.identity(x) + self.branch(x) * self.masker(x)[1])
+
+
 def hooked(module: nn.Module) -> nn.Module:
     module.register_forward_hook(lambda _module, _args, output: output * 2)
     return module
@@ -181,13 +203,15 @@ NETWORKS: dict[str, Callable[[], nn.Module]] = {
         nn.Conv2d(3, 4, 1), nn.ConvTranspose2d(4, 8, 3, padding=1, groups=2), nn.BatchNorm2d(8)
     ),
     "dropout between": lambda: Ending(conv(), nn.Dropout2d(), nn.BatchNorm2d(8)),
+    "functional": Functional,
+    "instance norm": lambda: Ending(conv(), nn.InstanceNorm2d(8, affine=True, track_running_stats=True)),
     "activation between": lambda: Ending(conv(), nn.ReLU(inplace=True), nn.BatchNorm2d(8)),
     "two in a row": lambda: Ending(conv(), nn.BatchNorm2d(8), nn.BatchNorm2d(8)),
 }
 FOLDED = {
     *("plain", "in a plain list", "weight_norm", "old weight_norm", "spectral_norm", "old spectral_norm", "orthogonal"),
     *("parametrized", "pruned", "sync", "lazy", "no affine", "no momentum", "reflected border", "circular border"),
-    *("same", "groups", "dropout between"),
+    *("same", "groups", "dropout between", "instance norm"),
 }
 
 
@@ -332,6 +356,18 @@ def test_a_gated_block_that_its_op_cannot_run_is_refused(
     assert "the gated block 1 cannot run as Gated" in str(refusal.value)
     assert "mask_unit='none'" in str(refusal.value)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_batchnorm_of_the_batchs_own_statistics_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(
+        Dyn2trtError, match=r"statistics of the batch in layers\.1 \(BatchNorm2d\) at .*cannot be exported"
+    ):
+        export_network(OfTheBatch().eval(), input_shape=SHAPE, path=tmp_path / "model.onnx")
+
+
+def test_a_block_that_does_not_run_through_its_op_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(Dyn2trtError, match=r"1 gated blocks ran \(1\), but 0 of them through their op"):
+        export_network(with_block(OwnSum(8, 8)).eval(), input_shape=SHAPE, path=tmp_path / "model.onnx")
 
 
 def test_a_lazy_module_without_weights_is_explained(tmp_path: Path) -> None:

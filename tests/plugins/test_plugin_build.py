@@ -13,6 +13,7 @@ import onnx
 import pytest
 from build_models import gated_model
 from onnx import TensorProto, helper
+from ops_cases import composite, one_node_model
 from tensorrt_on_cpu import harness
 
 from dyn2trt.contract import DOMAIN, SCHEMAS, VERSION
@@ -235,6 +236,22 @@ def test_channels_last_is_offered(tmp_path, caplog, precision, formats, dynamic)
         build_engine(model, tmp_path / "model.plan", BuildOptions(**ranges, optimization_level=0))
     said = re.findall(r"dyn2trt::SqueezeGatedBasicBlock: configured in (\w+), [1-9]\d* bytes of workspace", caplog.text)
     assert set(said) == formats
+
+
+@pytest.mark.usefixtures("emulated_plugins_library")
+@pytest.mark.parametrize("op", ["PointwiseGatedInvertedResidual", "SqueezeGatedBasicBlock", "LayerGatedBottleneck"])
+def test_logits_that_nothing_reads(tmp_path, op):
+    """The second output may stay unread, but a node has to name it."""
+    case = composite(op, 1, 8, 9, 8, "some", 0, activation="relu")
+    model = one_node_model(op, case.tensors, case.attributes)
+    del model.graph.output[1:]
+    onnx.save(model, tmp_path / "model.onnx")
+    quick = BuildOptions(optimization_level=0)
+    assert build_engine(tmp_path / "model.onnx", tmp_path / "model.plan", quick).gated_blocks.as_plugins == ("block",)
+    del model.graph.node[0].output[1:]
+    onnx.save(model, tmp_path / "model.onnx")
+    with pytest.raises(Dyn2trtError, match="expected output size is 2, actual output size is 1"):
+        build_engine(tmp_path / "model.onnx", tmp_path / "model.plan", quick)
 
 
 HEADERS = "DYN2TRT_TENSORRT_HEADERS"

@@ -15,7 +15,7 @@ bool is_even(const Dyn2trtGatedBlock& block) { return is_half(block) && block.x.
 constexpr FusedVariant kVariants[] = {
     {"wide", 90, is_even, no_bytes, no_run},
     {"narrow", 90, is_half, no_bytes, no_run},
-    {"any", 80, is_half, no_bytes, no_run, true},
+    {"any", 80, is_half, no_bytes, no_run, nullptr, true},
     {"newest", 100, is_even, no_bytes, no_run},
 };
 
@@ -41,6 +41,7 @@ MeasuredTable measured_table() { return {kTable, static_cast<int32_t>(std::size(
 
 extern "C" __attribute__((visibility("default"))) const char* choose_among(const Dyn2trtGatedBlock* block,
                                                                            int32_t architecture) {
-  const int32_t index = dyn2trt::choose_variant(*block, architecture, variant_at, dyn2trt::measured_table());
+  const int32_t index =
+      dyn2trt::choose_variant(*block, dyn2trt::device_of(architecture), variant_at, dyn2trt::measured_table());
   return index < 0 ? "chain" : kVariants[index].name;
 }

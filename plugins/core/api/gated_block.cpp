@@ -46,6 +46,16 @@ std::size_t most_bytes(const Dyn2trtGatedBlock& block) {
   return most;
 }
 
+// Fused kernels load and store vectors of 16 bytes.
+bool has_aligned_pointers(const Dyn2trtGatedBlock& block) {
+  constexpr std::size_t kVector = 16;
+  bool all = aligned(block.x.data, kVector) && aligned(block.identity.data, kVector) && aligned(block.y.data, kVector);
+  for (int32_t i = 0; i < block_of(block).n_convolutions; ++i) {
+    all = all && aligned(block.convolutions[i].weight, kVector) && aligned(block.convolutions[i].bias, kVector);
+  }
+  return all && aligned(block.gate.weight, kVector);
+}
+
 // The variant to run, null for the chain.
 int find_variant(const Dyn2trtGatedBlock& block, const FusedVariant** found) {
   *found = nullptr;
@@ -54,7 +64,7 @@ int find_variant(const Dyn2trtGatedBlock& block, const FusedVariant** found) {
   DeviceOfVariants device;
   DYN2TRT_TRY(current_device(device));
   if (block.variant == 0) {
-    const int32_t index = choose_variant(block, device);
+    const int32_t index = has_aligned_pointers(block) ? choose_variant(block, device) : -1;
     if (index >= 0) *found = fused_variant(block.kind, index);
     return DYN2TRT_OK;
   }

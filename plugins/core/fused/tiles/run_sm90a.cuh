@@ -15,8 +15,8 @@ struct SmallWarpgroupTiles {  // for few sites: many blocks
   using FirstStrided = WarpgroupTile<8, 8, 32, 2, 18, 2>;
 };
 struct WideWarpgroupTiles {  // for few sites and many channels
-  using First = WarpgroupTile<8, 8, 64, 2, 9, 1>;
-  using FirstStrided = WarpgroupTile<8, 8, 64, 2, 9, 2>;
+  using First = WarpgroupTile<8, 8, 64, 2, 10, 1>;
+  using FirstStrided = WarpgroupTile<8, 8, 64, 2, 10, 2>;
 };
 struct MediumWarpgroupTiles {
   using First = WarpgroupTile<8, 16, 128, 1, 6, 1>;

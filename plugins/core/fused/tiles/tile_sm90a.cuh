@@ -19,6 +19,9 @@ struct WarpgroupTile : Footprint<kHeight_, kWidth_, kStride_> {
   static constexpr bool kManySums = kBlocks * kCols >= 256;  // more registers than a third of all
 
   static_assert(kBlocks >= 1 && kBlocks <= 2 && (kSplits == 1 || kSplits == 2), "the main loop knows these");
+  // A stage belongs to one warpgroup. If both took turns, one would miss a phase of its barrier and, by parity, take
+  // the phase before it for its own.
+  static_assert(kStages % kSplits == 0, "every warpgroup has stages of its own");
   // The producer asks for slab m when it reuses the stage of the last chunk of slab m - 2, which it does only if there
   // are more chunks than stages.
   static_assert(kStages >= 2 && kStages <= 2 * kTaps, "else the last slab is never asked for");
