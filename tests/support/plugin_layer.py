@@ -49,7 +49,7 @@ class Layer:
         assert isinstance(shapes, list), f"{self.schema.name}: no shapes of outputs, step {shapes}"
         device = inputs[0].device
         return [
-            _poisoned(shape, dtype, device, last=self.last and _is_dense(spec))
+            _poisoned(shape, dtype, device, last=self.last and is_dense(spec))
             for spec, (dtype, shape) in zip(self.schema.outputs, shapes, strict=True)
         ]
 
@@ -86,11 +86,11 @@ class Context:
 
 def is_channels_last(schema: OpSchema, inputs: Sequence[Tensor]) -> bool:
     """Whether dense inputs lie channels-last and cannot be taken for linear."""
-    dense = [t for spec, t in zip(schema.inputs, inputs, strict=False) if _is_dense(spec)]
+    dense = [t for spec, t in zip(schema.inputs, inputs, strict=False) if is_dense(spec)]
     return bool(dense) and not any(t.is_contiguous() for t in dense)
 
 
-def _is_dense(spec: Any) -> bool:
+def is_dense(spec: Any) -> bool:
     """Of [N, C, H, W] in the type of the block; weights have four axes too, but never one called N."""
     return spec.type == "T" and len(spec.shape) == 4 and spec.shape[0] == "N"
 
