@@ -91,8 +91,8 @@ def export_network(
     prepared.register_forward_hook(outputs)
     graph = trace(prepared, input_shape, precision=precision, dynamic_axes=dynamic_axes, size_multiple=size_multiple)
     gates = apply_names(graph, outputs.names)
+    image_kernels = expand_batch_groups(graph)  # before dynamic kernels become convolutions with computed weights too
     kernels = expand_kernels(graph, macs.kernels)
-    image_kernels = expand_batch_groups(graph)
     if not macs.blocks:
         ops = _without_gates(name or type(network).__name__, ops, bool(kernels or image_kernels))
     if with_decisions and ops == "dense" and not kernels:

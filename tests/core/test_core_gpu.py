@@ -16,7 +16,7 @@ from torch import Tensor
 import dyn2trt.ops  # noqa: F401  registers torch.ops.dyn2trt
 from dyn2trt.errors import Dyn2trtError
 from dyn2trt.ops import reference
-from dyn2trt.ops.core_library import ALLOW_TF32, GENERIC_ONLY, find_core_library, load_core_library, tile
+from dyn2trt.ops.core_library import ALLOW_TF32, CHAIN, GENERIC_ONLY, CoreLibrary, find_core_library, load_core_library, tile
 from dyn2trt.ops.core_tensors import CoreOps
 from dyn2trt.ops.geometry import Geometry, same3x3
 
@@ -135,6 +135,48 @@ def test_every_fused_variant(name, size, dtype):
                 raise
             assert_close(y, *expected(name, tensors, attributes))
             assert torch.equal(y.view(torch.int16), run(*gpu, **attributes).view(torch.int16))
+
+
+CHAIN_NAME, GENERIC_NAME = "chain", "generic"
+# The kernels of a block by the names of their variants, or one of the two above. compute-sanitizer has a minute for all
+# of them, so each is small; test_sanitized.py holds that together they are every kernel.
+SANITIZED = [
+    ("gated_inverted_residual", "small odd", torch.float32, "nchw", CHAIN_NAME),
+    ("gated_basic_block", "small strided", torch.float16, "nhwc", CHAIN_NAME),
+    ("gated_bottleneck", "small strided", torch.bfloat16, "nchw", CHAIN_NAME),
+    ("gated_inverted_residual", "small odd channels", torch.float16, "nchw", GENERIC_NAME),
+    ("gated_bottleneck", "small odd channels", torch.float32, "nchw", GENERIC_NAME),
+    ("gated_inverted_residual", "small odd", torch.float16, "nhwc", "tile 8x16 mma"),
+    ("gated_inverted_residual", "small odd", torch.bfloat16, "nhwc", "tile 8x8 cluster of 3"),
+    ("gated_inverted_residual", "small odd", torch.float16, "nhwc", "tile 16x16 wgmma"),
+    ("gated_basic_block", "small strided", torch.bfloat16, "nhwc", "tile 8x8 mma"),
+    ("gated_basic_block", "small odd", torch.float16, "nhwc", "tile 8x16 wgmma"),
+    ("gated_basic_block", "small odd", torch.bfloat16, "nhwc", "rows"),
+    ("gated_bottleneck", "small strided", torch.float16, "nhwc", "rows"),
+]
+
+
+@pytest.mark.sanitized
+@pytest.mark.parametrize(("name", "size", "dtype", "layout", "kernel"), SANITIZED)
+def test_every_kernel_once(name, size, dtype, layout, kernel):
+    library = load_core_library()
+    assert library is not None
+    flags, variant = kernel_options(library, name, kernel)
+    tensors, attributes = block(name, SIZES[size], "some", dtype, layout)
+    try:
+        y = getattr(CoreOps(library, flags=flags, variant=variant), name)(*on_gpu(tensors), **attributes)
+    except Dyn2trtError as refused:
+        if "needs sm_" in str(refused):
+            pytest.skip(str(refused))
+        raise
+    assert_close(y, *expected(name, tensors, attributes))
+
+
+def kernel_options(library: CoreLibrary, name: str, kernel: str) -> tuple[int, int]:
+    """Flags and variant of a composite that run the kernel of that name."""
+    if kernel in (CHAIN_NAME, GENERIC_NAME):
+        return (GENERIC_ONLY if kernel == GENERIC_NAME else 0), CHAIN
+    return 0, library.variants(COMPOSITES.index(name)).index(kernel) + 1
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
