@@ -195,7 +195,7 @@ def test_another_attribute_is_seen(emulated, tmp_path):
         del node.attribute[:]
         node.attribute.extend([*kept, onnx.helper.make_attribute("threshold", 0.25)])
 
-    with pytest.raises(AssertionError, match="layer2.0"):
+    with pytest.raises(AssertionError, match=r"layer2\.0"):
         check(changed(model, raise_threshold), model, "fp32", emulated, "cpu")
 
 
