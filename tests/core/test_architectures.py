@@ -1,4 +1,4 @@
-"""The fused kernels' common path compiles for every architecture from sm_80 on; what needs sm_90a the build compiles."""
+"""The fused kernels' common path compiles for every architecture from sm_80 on; sm_90a is compiled by the build."""
 
 from __future__ import annotations
 
