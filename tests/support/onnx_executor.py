@@ -33,17 +33,26 @@ class Executor:
         model: with composites or primitives at the top level of its graph; function bodies are not looked at.
         driver: of the plugins, emulated ones for tensors on the CPU.
         largest: inputs by name at the largest batch; their device is where everything runs. They are run once.
+        poison: fill what plugins are to write with NaNs before; False for measurements.
 
     Raises:
         Dyn2trtError: the model holds ops that the executor does not know; it names all of them.
     """
 
-    def __init__(self, model: onnx.ModelProto, driver: Driver, largest: Mapping[str, Tensor]) -> None:
-        self._driver, self._nodes = driver, list(model.graph.node)
+    def __init__(
+        self, model: onnx.ModelProto, driver: Driver, largest: Mapping[str, Tensor], *, poison: bool = True
+    ) -> None:
+        self._driver, self._nodes, self._poison = driver, list(model.graph.node), poison
         self._outputs = [output.name for output in model.graph.output]
         self._device = next(iter(largest.values())).device
         _check_ops(self._nodes)
-        self._constants = {t.name: to_torch(t, self._device) for t in model.graph.initializer}
+        # Factors, like int64, are read by the host.
+        self._of_host = {name for node in self._nodes if node.op_type == "Resize" for name in node.input[1:]}
+        self._constants = {
+            t.name: to_torch(t, "cpu" if t.name in self._of_host else self._device) for t in model.graph.initializer
+        }
+        halves = any(t.element_size() == 2 for t in self._constants.values())
+        self._memory_format = torch.channels_last if halves else torch.preserve_format
         self._inputs = {
             value.name: DTYPES[value.type.tensor_type.elem_type]
             for value in model.graph.input
@@ -79,7 +88,8 @@ class Executor:
     def _run(self, feed: Mapping[str, Tensor], fixed: Tensors) -> Tensors:
         """``fixed`` holds what depends on shapes alone: what it lacks is added, what it has is not computed again."""
         self._check(feed)
-        values: dict[str, Tensor] = {**self._constants, **feed, **fixed}
+        laid_out = {k: t.to(memory_format=self._memory_format) if t.dim() == 4 else t for k, t in feed.items()}
+        values: dict[str, Tensor] = {**self._constants, **laid_out, **fixed}
         for index, node in enumerate(self._nodes):
             if all(name in values for name in node.output if name):
                 continue
@@ -108,7 +118,8 @@ class Executor:
         results = result if isinstance(result, tuple) else (result,)
         if self._nodes[index].op_type not in ("Constant", "ConstantOfShape"):
             return results
-        return tuple(t if t.dtype == torch.int64 else t.to(self._device) for t in results)
+        stays = self._of_host.intersection(self._nodes[index].output)
+        return tuple(t if stays or t.dtype == torch.int64 else t.to(self._device) for t in results)
 
     def _plugin(self, index: int, node: onnx.NodeProto, inputs: list[Tensor | None]) -> list[Tensor]:
         schema = SCHEMAS[node.op_type]
@@ -131,7 +142,7 @@ class Executor:
             layer = Layer(self._driver, node.op_type, self._attributes[index], given)
             self._layers[index] = layer, layer.context(self._device)
         layer, context = self._layers[index]
-        return list(context.run(given, layer.outputs(given)))
+        return list(context.run(given, layer.outputs(given, poison=self._poison)))
 
 
 class Captured:

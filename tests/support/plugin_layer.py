@@ -43,13 +43,17 @@ class Layer:
         self.workspace_bytes = size
         self._plan = plugin.clone().deserialized()
 
-    def outputs(self, inputs: Sequence[Tensor]) -> list[Tensor]:
-        """Make tensors for the outputs, in the types and shapes that the plugin says, full of poison."""
+    def outputs(self, inputs: Sequence[Tensor], *, poison: bool = True) -> list[Tensor]:
+        """Make tensors for the outputs, in the types and shapes that the plugin says, of NaNs or absurd integers.
+
+        Args:
+            poison: False leaves what is in the memory, for measurements.
+        """
         shapes = self._shapes.output_shapes(inputs, len(self.schema.outputs))
         assert isinstance(shapes, list), f"{self.schema.name}: no shapes of outputs, step {shapes}"
         device = inputs[0].device
         return [
-            _poisoned(shape, dtype, device, last=self.last and is_dense(spec))
+            _empty(shape, dtype, device, last=self.last and is_dense(spec), poison=poison)
             for spec, (dtype, shape) in zip(self.schema.outputs, shapes, strict=True)
         ]
 
@@ -95,7 +99,7 @@ def is_dense(spec: Any) -> bool:
     return spec.type == "T" and len(spec.shape) == 4 and spec.shape[0] == "N"
 
 
-def _poisoned(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device, *, last: bool) -> Tensor:
+def _empty(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device, *, last: bool, poison: bool) -> Tensor:
     memory_format = torch.channels_last if last else torch.contiguous_format
     tensor = torch.empty(shape, dtype=dtype, device=device, memory_format=memory_format)
-    return tensor.fill_(-7777 if dtype == torch.int32 else torch.nan)
+    return tensor.fill_(-7777 if dtype == torch.int32 else torch.nan) if poison else tensor
