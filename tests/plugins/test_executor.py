@@ -21,7 +21,7 @@ from plugin_driver import Driver
 from dyn2trt.compare.gates import compare_gates
 from dyn2trt.compare.graphs import observed
 from dyn2trt.compare.metrics import relative_error
-from dyn2trt.contract import DOMAIN
+from dyn2trt.contract import DOMAIN, SCHEMAS
 from dyn2trt.errors import Dyn2trtError
 from dyn2trt.export import export_network
 from dyn2trt.export.metadata import read_metadata
@@ -142,6 +142,25 @@ def test_small_networks_over_the_emulated_plugins(emulated, tmp_path, name, prec
     model = exact if precision == "fp32" else small_model(name, precision, tmp_path)
     assert any(node.domain == DOMAIN for node in model.graph.node)
     check(model, exact, precision, emulated, "cpu")
+
+
+@pytest.mark.parametrize("forced", [False, True])
+@pytest.mark.parametrize("name", ["hourglass", "cifar_sact", "cifar_convnet_aig"])
+def test_the_host_reads_nothing_of_the_device(monkeypatch, tmp_path, name, forced):
+    """On tensors without data: whatever a CUDA graph could not capture, a value read or a mix of devices, raises."""
+
+    def shapes_alone(_: Executor, _index: int, node: onnx.NodeProto, inputs: list[torch.Tensor]) -> list[torch.Tensor]:
+        given = dict(zip((spec.name for spec in SCHEMAS[node.op_type].inputs), inputs, strict=True))
+        y = torch.empty_like(given.get("identity", given["x"]))
+        return [y, y.new_empty((y.shape[0], 1, *y.shape[2:]), dtype=torch.float32)]
+
+    monkeypatch.setattr(Executor, "_plugin", shapes_alone)
+    model = small_model(name, "fp16", tmp_path)
+    feed = {INPUT: torch.from_numpy(images(model)).to("meta")}
+    for index, block in enumerate(read_metadata(model).blocks if forced else ()):
+        feed[f"{FORCED}{index}"] = torch.empty(2, 1, *block.grid, device="meta")
+    executor = Executor(observed(model, forced=forced), None, feed)
+    assert all(tensor.is_meta for tensor in executor.run(feed).values())
 
 
 @pytest.mark.gpu
