@@ -70,7 +70,7 @@ def test_an_ungated_block_is_exported_as_ordinary_convolutions(tmp_path: Path, n
     metadata = export_network(network, input_shape=x.shape, path=tmp_path / "model.onnx")
     assert [block.name for block in metadata.blocks] == ["layer2.0"]
     model = onnx.load(tmp_path / "model.onnx")
-    assert [node.op_type for node in model.graph.node if node.domain == DOMAIN] == ["GatedBasicBlock"]
+    assert [node.op_type for node in model.graph.node if node.domain == DOMAIN] == [metadata.blocks[0].op]
     session = onnxruntime.InferenceSession(with_forced_masks(model).SerializeToString())
     grid = metadata.blocks[0].grid
     for active in (True, False):
