@@ -1,4 +1,4 @@
-"""The steps of `make gpu`: what is right first, then what is fast, then why; the first part fits into 8 minutes."""
+"""The steps of `make gpu`: what is right first, then what is fast, then why; the first part takes about 8 minutes."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def pytest_step(folder: Path, name: str, question: str, *files: str, workers: in
 
 
 def sanitizer(tool: str, *options: str, seconds: float = 60, later: bool = False) -> Step:
-    """The dozen of cases that are marked for it, under one of compute-sanitizer's tools."""
+    """The small cases that are marked for it, under one of compute-sanitizer's tools."""
     command = ("compute-sanitizer", "--tool", tool, "--error-exitcode", "9", "--target-processes", "all", *options)
     cases = ("tests/core/test_core_gpu.py", "-m", "gpu and sanitized")
     question = {
@@ -72,10 +72,15 @@ def script(folder: Path, name: str, question: str, file: str, *arguments: str, s
 
 
 def _right(folder: Path) -> list[Step]:
-    return [
-        pytest_step(folder, "tests", "Are the kernels right?", "tests/core/test_core_gpu.py"),
-        *(sanitizer(tool, *OURS) for tool in ("memcheck", "racecheck", "synccheck")),
-    ]
+    steps = [pytest_step(folder, "tests", "Are the kernels right?", "tests/core/test_core_gpu.py")]
+    if find_plugin_library() is not None:
+        # An executor's test spends its time on exports and on ONNX Runtime, on the CPU.
+        files = "tests/plugins/test_plugin_gpu.py", "tests/plugins/test_executor.py"
+        steps += [
+            pytest_step(folder, "plugins", "Are the plugins right, driven as by TensorRT?", files[0]),
+            pytest_step(folder, "executor", "Is every recipe's file right?", files[1], workers=12, seconds=70),
+        ]
+    return [*steps, *(sanitizer(tool, *OURS) for tool in ("memcheck", "racecheck", "synccheck"))]
 
 
 NETWORKS = {

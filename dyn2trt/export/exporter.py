@@ -91,7 +91,7 @@ def export_network(
     prepared.register_forward_hook(outputs)
     graph = trace(prepared, input_shape, precision=precision, dynamic_axes=dynamic_axes, size_multiple=size_multiple)
     gates = apply_names(graph, outputs.names)
-    image_kernels = expand_batch_groups(graph)  # before our own write convolutions with computed weights, too
+    image_kernels = expand_batch_groups(graph)  # before dynamic kernels become convolutions with computed weights too
     kernels = expand_kernels(graph, macs.kernels)
     if not macs.blocks:
         ops = _without_gates(name or type(network).__name__, ops, bool(kernels or image_kernels))

@@ -7,18 +7,30 @@ python benchmarks/gpu_all.py --only tests,memcheck,racecheck,synccheck,initcheck
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
 from core_cases import DTYPES, MASKS, assert_close, dense, error, mask, parameters, reference_of
+from ops_cases import composite
 from torch import Tensor
 
 import dyn2trt.ops  # noqa: F401  registers torch.ops.dyn2trt
+from dyn2trt.contract import SCHEMAS, OpSchema
 from dyn2trt.errors import Dyn2trtError
 from dyn2trt.ops import reference
-from dyn2trt.ops.core_library import ALLOW_TF32, GENERIC_ONLY, find_core_library, load_core_library, tile
+from dyn2trt.ops.core_library import (
+    ALLOW_TF32,
+    CHAIN,
+    GENERIC_ONLY,
+    CoreLibrary,
+    find_core_library,
+    load_core_library,
+    tile,
+)
 from dyn2trt.ops.core_tensors import CoreOps
 from dyn2trt.ops.geometry import Geometry, same3x3
+from dyn2trt.ops.reference_blocks import implementation
 
 pytestmark = [
     pytest.mark.gpu,
@@ -137,6 +149,110 @@ def test_every_fused_variant(name, size, dtype):
             assert torch.equal(y.view(torch.int16), run(*gpu, **attributes).view(torch.int16))
 
 
+CHAIN_NAME, GENERIC_NAME = "chain", "generic"
+# compute-sanitizer has a minute for its cases, so each is small; together they launch every kernel (test_sanitized.py).
+# First the kernels of a block, by the names of their variants or one of the two above.
+SANITIZED = [
+    ("gated_inverted_residual", "small odd", torch.float32, "nchw", CHAIN_NAME),
+    ("gated_basic_block", "small strided", torch.float16, "nhwc", CHAIN_NAME),
+    ("gated_bottleneck", "small strided", torch.bfloat16, "nchw", CHAIN_NAME),
+    ("gated_inverted_residual", "small odd channels", torch.float16, "nchw", GENERIC_NAME),
+    ("gated_inverted_residual", "small odd", torch.float16, "nhwc", "tile 8x16 mma"),
+    ("gated_inverted_residual", "small odd", torch.bfloat16, "nhwc", "tile 8x8 cluster of 3"),
+    ("gated_inverted_residual", "small odd", torch.float16, "nhwc", "tile 16x16 wgmma"),
+    ("gated_basic_block", "small strided", torch.bfloat16, "nhwc", "tile 8x8 mma"),
+    ("gated_basic_block", "small odd", torch.float16, "nhwc", "tile 8x16 wgmma"),
+    ("gated_basic_block", "small odd", torch.bfloat16, "nhwc", "rows"),
+    ("gated_bottleneck", "small strided", torch.float16, "nhwc", "rows"),
+]
+
+SANITIZED_GATES = [
+    ("PointwiseGatedInvertedResidual", "nchw"),
+    ("SqueezeGatedBasicBlock", "nhwc"),
+    ("LayerGatedBottleneck", "nchw"),
+]
+
+
+@pytest.mark.sanitized
+@pytest.mark.parametrize(("name", "size", "dtype", "layout", "kernel"), SANITIZED)
+def test_every_kernel_once(name, size, dtype, layout, kernel):
+    library = load_core_library()
+    assert library is not None
+    flags, variant = kernel_options(library, name, kernel)
+    tensors, attributes = block(name, SIZES[size], "some", dtype, layout)
+    try:
+        y = getattr(CoreOps(library, flags=flags, variant=variant), name)(*on_gpu(tensors), **attributes)
+    except Dyn2trtError as refused:
+        if "needs sm_" in str(refused):
+            pytest.skip(str(refused))
+        raise
+    assert_close(y, *expected(name, tensors, attributes))
+
+
+@pytest.mark.sanitized
+@pytest.mark.parametrize(("op", "layout"), SANITIZED_GATES)
+def test_every_gate_once(op, layout):
+    """A block's gate by kernels of its own, ahead of the general kernels."""
+    library = load_core_library()
+    assert library is not None
+    schema, tensors, attributes = gated(op, layout)
+    gpu, reference_block = on_gpu(tensors), implementation(schema)
+    y, logits = CoreOps(library, variant=CHAIN).gated_block(schema, *gpu, **attributes)
+    wide, exact = reference_block(*(t.double() for t in gpu), **attributes)
+    torch.testing.assert_close(logits.double(), exact, atol=1e-5, rtol=1e-5)
+    assert_close(y, wide, reference_block(*gpu, **attributes)[0])
+
+
+def gated(op: str, layout: str) -> tuple[OpSchema, list[Tensor], dict[str, object]]:
+    """A composite that owns its gate: its schema, tensors on the CPU and attributes."""
+    schema = SCHEMAS[op]
+    assert schema.block is not None
+    strides = {"strides": (2, 2)} if schema.block.is_strided else {}
+    case = composite(op, 2, 16, 7, 6, "some", 3, more=8, activation="relu", **strides)
+    laid_out = {
+        name: case.tensors[name].contiguous(memory_format=LAYOUTS[layout])
+        for name in ("x", "identity")
+        if name in case.tensors
+    }
+    return schema, list((case.tensors | laid_out).values()), case.attributes
+
+
+@pytest.mark.sanitized
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_every_primitive_once(layout):
+    tensors, attributes = primitives(layout)
+    gpu = on_gpu(tensors)
+    wide = primitive_chain(reference, attributes, *(t.double() for t in gpu))
+    y = primitive_chain(torch.ops.dyn2trt, attributes, *gpu)
+    assert_close(y, wide, primitive_chain(reference, attributes, *gpu))
+
+
+def primitives(layout: str) -> tuple[list[Tensor], dict[str, object]]:
+    """Tensors and attributes of a small chain of primitives."""
+    generator = torch.Generator().manual_seed(1)
+    x, base = (dense((2, c, 9, 13), torch.float32, layout, generator) for c in (24, 40))
+    weight, bias = parameters([(40, 3, 3, 24)], [9 * 24], torch.float32, generator)
+    return [mask("some", 2, 9, 13, generator), x, weight, bias, base], {**same3x3().attributes, "activation": "relu"}
+
+
+def primitive_chain(
+    ops: Any, convolution: dict[str, Any], gate: Tensor, x: Tensor, weight: Tensor, bias: Tensor, base: Tensor
+) -> Tensor:
+    """MaskGather, SparseConv and MaskScatter, a convolution at the active sites."""
+    geometry = {name: convolution[name] for name in same3x3().attributes}
+    sites, _, count, _ = ops.mask_gather(gate.float())
+    _, slots, _, rows = ops.mask_gather(gate.float(), x, **geometry)
+    rows = ops.sparse_conv(rows, weight, bias, slots, sites, count, **convolution)
+    return ops.mask_scatter(base, rows, sites, count, activation="relu6")
+
+
+def kernel_options(library: CoreLibrary, name: str, kernel: str) -> tuple[int, int]:
+    """Flags and variant of a composite that run the kernel of that name."""
+    if kernel in (CHAIN_NAME, GENERIC_NAME):
+        return (GENERIC_ONLY if kernel == GENERIC_NAME else 0), CHAIN
+    return 0, library.variants(COMPOSITES.index(name)).index(kernel) + 1
+
+
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("name", COMPOSITES)
 def test_small_with_the_generic_kernels(name, dtype):
@@ -236,17 +352,10 @@ def test_small_primitives(geometry, depthwise, dtype):
     for kind in MASKS:
         logits = mask(kind, 2, ho, wo, generator)
 
-        def chain(ops, *tensors, logits=logits):
-            x, weight, bias, base = (t.cuda() for t in tensors)
-            gate = logits.cuda()
-            sites, _, count, _ = ops.mask_gather(gate)
-            _, slots, _, rows = ops.mask_gather(gate, x, **geometry.attributes)
-            rows = ops.sparse_conv(rows, weight, bias, slots, sites, count, **attributes)
-            return ops.mask_scatter(base, rows, sites, count, activation="relu6")
-
-        wide = chain(reference, *(t.double() for t in (x, weight, bias, base)))
-        y = chain(torch.ops.dyn2trt, x, weight, bias, base)
-        assert_close(y, wide, chain(reference, x, weight, bias, base))
+        gate, *gpu = on_gpu([logits, x, weight, bias, base])
+        wide = primitive_chain(reference, attributes, gate, *(t.double() for t in gpu))
+        y = primitive_chain(torch.ops.dyn2trt, attributes, gate, *gpu)
+        assert_close(y, wide, primitive_chain(reference, attributes, gate, *gpu))
 
 
 @pytest.mark.parametrize("name", COMPOSITES)

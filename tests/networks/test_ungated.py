@@ -61,16 +61,18 @@ def test_the_recipe_of_convnet_aig_50_is_the_authors_schedule(t: float) -> None:
         assert train == recipe.train
 
 
-@pytest.mark.parametrize("name", ["cifar_convnet_aig", "cifar_resnet"])
+@pytest.mark.parametrize(
+    ("name", "op"), [("cifar_convnet_aig", "LayerGatedBasicBlock"), ("cifar_resnet", "SqueezeGatedBasicBlock")]
+)
 @torch.no_grad()
-def test_an_ungated_block_is_exported_as_ordinary_convolutions(tmp_path: Path, name: str) -> None:
+def test_an_ungated_block_is_exported_as_ordinary_convolutions(tmp_path: Path, name: str, op: str) -> None:
     torch.manual_seed(0)
     network = build_network(name, {"depth": 8, "width": 0.25, "ungated": "layer1.0 layer3.0"}).eval()
     x = torch.randn(2, 3, 32, 32)
     metadata = export_network(network, input_shape=x.shape, path=tmp_path / "model.onnx")
     assert [block.name for block in metadata.blocks] == ["layer2.0"]
     model = onnx.load(tmp_path / "model.onnx")
-    assert [node.op_type for node in model.graph.node if node.domain == DOMAIN] == ["GatedBasicBlock"]
+    assert [node.op_type for node in model.graph.node if node.domain == DOMAIN] == [op]
     session = onnxruntime.InferenceSession(with_forced_masks(model).SerializeToString())
     grid = metadata.blocks[0].grid
     for active in (True, False):

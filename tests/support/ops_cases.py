@@ -65,8 +65,10 @@ class Case:
         return Case(self.op, {k: v.to(types[k]) for k, v in self.tensors.items()}, self.attributes)
 
 
-def composite(op: str, n: int, c: int, h: int, w: int, mask: str, seed: int, **attributes: Any) -> Case:
-    """A block with weights that keep activations near unit variance.
+def composite(
+    op: str, n: int, c: int, h: int, w: int, mask: str, seed: int, *, more: int = 2, **attributes: Any
+) -> Case:
+    """A block with weights that keep activations near unit variance, and ``more`` output channels than input channels.
 
     A gate that the op owns decides about half of the sites either way, or all alike where ``mask`` says so.
     """
@@ -74,7 +76,7 @@ def composite(op: str, n: int, c: int, h: int, w: int, mask: str, seed: int, **a
     schema = SCHEMAS[op]
     sh, sw = attributes.get("strides", (1, 1))
     sizes: dict[str | int, int] = {"N": n, "C": c, "H": h, "W": w, "Ho": (h - 1) // sh + 1, "Wo": (w - 1) // sw + 1}
-    sizes |= {"Co": c + 2, "E": 2 * c, "B": c + 3, "G": 5}
+    sizes |= {"Co": c + more, "E": 2 * c, "B": c + 3, "G": 5}
     tensors = {}
     for tensor in schema.inputs:
         shape = tuple(sizes.get(size, size) for size in tensor.shape)

@@ -1,8 +1,11 @@
-// Calls the plugins of a library as TensorRT does, from ctypes (tests/support/plugin_driver.py).
+// Calls the plugins of a library as TensorRT does, from ctypes (tests/support/plugin_driver.py). Memory and stream are
+// the caller's, so that the same driver serves plugins on a GPU and over the CPU emulator.
 #include <NvInferRuntime.h>
 #include <dlfcn.h>
 
+#include <algorithm>
 #include <cstring>
+#include <deque>
 #include <vector>
 
 using namespace nvinfer1;
@@ -27,8 +30,9 @@ struct DriverTensor {
 
 namespace {
 
+constexpr DataType kTypes[] = {DataType::kFLOAT, DataType::kHALF, DataType::kBF16, DataType::kINT32};
+
 PluginTensorDesc describe(DriverTensor const& tensor) {
-  constexpr DataType kTypes[] = {DataType::kFLOAT, DataType::kHALF, DataType::kBF16, DataType::kINT32};
   PluginTensorDesc description{};
   description.type = kTypes[tensor.type];
   description.format = tensor.format == 0 ? TensorFormat::kLINEAR : TensorFormat::kHWC8;
@@ -60,15 +64,74 @@ IPluginV3OneRuntime* running(void* plugin) {
   return capability<IPluginV3OneRuntime>(plugin, PluginCapabilityType::kRUNTIME);
 }
 
+class Size : public IDimensionExpr, public apiv::VDimensionExpr {
+ public:
+  explicit Size(int64_t value) : value_(value) { mImpl = this; }
+  bool isConstant() const override { return true; }
+  int64_t getConstantValue() const override { return value_; }
+  bool isSizeTensor() const override { return false; }
+
+ private:
+  int64_t value_;
+};
+
+// Makes and owns sizes, all of them known.
+class Sizes : public IExprBuilder, public apiv::VExprBuilder {
+ public:
+  Sizes() { mImpl = this; }
+
+  IDimensionExpr const* constant(int64_t value) override { return &made_.emplace_back(value); }
+
+  IDimensionExpr const* operation(DimensionOperation op, IDimensionExpr const& first,
+                                  IDimensionExpr const& second) override {
+    int64_t const a = first.getConstantValue();
+    int64_t const b = second.getConstantValue();
+    switch (op) {
+      case DimensionOperation::kSUM:
+        return constant(a + b);
+      case DimensionOperation::kPROD:
+        return constant(a * b);
+      case DimensionOperation::kMAX:
+        return constant(std::max(a, b));
+      case DimensionOperation::kMIN:
+        return constant(std::min(a, b));
+      case DimensionOperation::kSUB:
+        return constant(a - b);
+      case DimensionOperation::kEQUAL:
+        return constant(a == b);
+      case DimensionOperation::kLESS:
+        return constant(a < b);
+      case DimensionOperation::kFLOOR_DIV:
+        return constant(a / b);
+      case DimensionOperation::kCEIL_DIV:
+        return constant((a + b - 1) / b);
+    }
+    return nullptr;
+  }
+
+  // No plugin here has sizes that depend on data.
+  IDimensionExpr const* declareSizeTensor(int32_t, IDimensionExpr const&, IDimensionExpr const&) override {
+    return nullptr;
+  }
+
+ private:
+  std::deque<Size> made_;
+};
+
 }  // namespace
 
 #define EXPORTED __attribute__((visibility("default")))
 
 extern "C" {
 
-// In a namespace of its own, where no TensorRT is loaded, whatever else this process has loaded: the plugins then log
-// to stderr, and register nothing with the TensorRT that other tests use.
-EXPORTED void* driver_open(char const* path) { return dlmopen(LM_ID_NEWLM, path, RTLD_NOW | RTLD_LOCAL); }
+// `isolated`: in a namespace of its own, where no TensorRT is loaded, whatever else this process has loaded. The
+// plugins then log to stderr, and register nothing with the TensorRT that other tests use. A library that uses a GPU
+// has to share the process's CUDA driver, and so its namespace. Null, with a reason in dlerror, when it does not load.
+EXPORTED void* driver_open(char const* path, int32_t isolated) {
+  return isolated != 0 ? dlmopen(LM_ID_NEWLM, path, RTLD_NOW | RTLD_LOCAL) : dlopen(path, RTLD_NOW | RTLD_LOCAL);
+}
+
+EXPORTED char const* driver_open_error() { return dlerror(); }
 
 // The creator of an op, null when the library has none of that name.
 EXPORTED void* driver_creator(void* library, char const* op) {
@@ -124,6 +187,51 @@ EXPORTED int32_t driver_unsupported(void* plugin, DriverTensor const* tensors, i
   return -1;
 }
 
+// The formats that the plugin takes for the tensor at `position`, the others being as described, of all that TensorRT
+// has: a sum of 1 for linear, 2 for channels-last in vectors of 8, and 4 for any other.
+EXPORTED int32_t driver_formats(void* plugin, DriverTensor const* tensors, int32_t inputs, int32_t outputs,
+                                int32_t position) {
+  auto descriptions = describeDynamic(tensors, inputs + outputs);
+  int32_t taken = 0;
+  for (int32_t i = 0; i < EnumMax<TensorFormat>(); ++i) {
+    auto const format = static_cast<TensorFormat>(i);
+    descriptions[static_cast<size_t>(position)].desc.format = format;
+    if (!building(plugin)->supportsFormatCombination(position, descriptions.data(), inputs, outputs)) continue;
+    taken |= format == TensorFormat::kLINEAR ? 1 : format == TensorFormat::kHWC8 ? 2 : 4;
+  }
+  return taken;
+}
+
+// Writes type, rank and dims of the outputs for these inputs. 0, or the step that failed: 1 the number of outputs, 2
+// their types, 3 their shapes, 4 a type that the driver does not know.
+EXPORTED int32_t driver_output_shapes(void* plugin, DriverTensor const* given, int32_t inputs, DriverTensor* out,
+                                      int32_t outputs) {
+  auto* const build = building(plugin);
+  if (build->getNbOutputs() != outputs) return 1;
+  Sizes sizes;
+  std::vector<DataType> types(static_cast<size_t>(inputs));
+  std::vector<DataType> outTypes(static_cast<size_t>(outputs));
+  std::vector<DimsExprs> shapes(static_cast<size_t>(inputs));
+  std::vector<DimsExprs> outShapes(static_cast<size_t>(outputs));
+  for (size_t i = 0; i < shapes.size(); ++i) {
+    types[i] = kTypes[given[i].type];
+    shapes[i].nbDims = given[i].rank;
+    for (int32_t axis = 0; axis < given[i].rank; ++axis) shapes[i].d[axis] = sizes.constant(given[i].dims[axis]);
+  }
+  if (build->getOutputDataTypes(outTypes.data(), outputs, types.data(), inputs) != 0) return 2;
+  if (build->getOutputShapes(shapes.data(), inputs, nullptr, 0, outShapes.data(), outputs, sizes) != 0) return 3;
+  for (size_t i = 0; i < outShapes.size(); ++i) {
+    auto const* const type = std::find(std::begin(kTypes), std::end(kTypes), outTypes[i]);
+    if (type == std::end(kTypes)) return 4;
+    out[i].type = static_cast<int32_t>(type - std::begin(kTypes));
+    out[i].rank = outShapes[i].nbDims;
+    for (int32_t axis = 0; axis < out[i].rank; ++axis) {
+      out[i].dims[axis] = static_cast<int32_t>(outShapes[i].d[axis]->getConstantValue());
+    }
+  }
+  return 0;
+}
+
 // Bytes of workspace for these largest shapes, -1 when the plugin refuses them.
 EXPORTED int64_t driver_configure(void* plugin, DriverTensor const* tensors, int32_t inputs, int32_t outputs) {
   auto const all = describeDynamic(tensors, inputs + outputs);
@@ -132,9 +240,9 @@ EXPORTED int64_t driver_configure(void* plugin, DriverTensor const* tensors, int
   return static_cast<int64_t>(building(plugin)->getWorkspaceSize(all.data(), inputs, out, outputs));
 }
 
-// 0, or the step that failed: 1 onShapeChange, 2 enqueue.
-EXPORTED int32_t driver_run(void* plugin, DriverTensor const* tensors, int32_t inputs, int32_t outputs,
-                            void* workspace) {
+// Enqueues on a stream, null for the default one. 0, or the step that failed: 1 onShapeChange, 2 enqueue.
+EXPORTED int32_t driver_run(void* plugin, DriverTensor const* tensors, int32_t inputs, int32_t outputs, void* workspace,
+                            void* stream) {
   std::vector<PluginTensorDesc> descriptions;
   std::vector<void*> data;
   for (int32_t i = 0; i < inputs + outputs; ++i) {
@@ -143,8 +251,9 @@ EXPORTED int32_t driver_run(void* plugin, DriverTensor const* tensors, int32_t i
   }
   auto const* out = descriptions.data() + inputs;
   if (running(plugin)->onShapeChange(descriptions.data(), inputs, out, outputs) != 0) return 1;
-  return running(plugin)->enqueue(descriptions.data(), out, data.data(), data.data() + inputs, workspace, nullptr) == 0
-             ? 0
-             : 2;
+  auto* const cudaStream = static_cast<cudaStream_t>(stream);
+  return running(plugin)->enqueue(descriptions.data(), out, data.data(), data.data() + inputs, workspace, cudaStream)
+             ? 2
+             : 0;
 }
 }

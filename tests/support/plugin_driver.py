@@ -1,4 +1,7 @@
-"""Runs the plugins of the emulated library on CPU tensors, through the calls that TensorRT makes."""
+"""Runs the plugins of a library through the calls that TensorRT makes.
+
+The real library's on tensors of a GPU, the emulated library's on those of the CPU.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ from typing import Any
 import torch
 
 TYPES = {torch.float32: 0, torch.float16: 1, torch.bfloat16: 2, torch.int32: 3}
+FORMATS = ("linear", "channels-last", "other")
 
 
 class Field(ctypes.Structure):
@@ -32,15 +36,22 @@ class Described(ctypes.Structure):
 
 
 class Driver:
-    """One loaded plugin library."""
+    """One loaded plugin library.
 
-    def __init__(self, driver: Path, library: Path) -> None:
+    Args:
+        driver: of `emulated_plugins.build_driver`.
+        library: of plugins.
+        isolated: load it into a namespace of its own, see ``plugin_driver.cpp``; not for a library that uses a GPU.
+    """
+
+    def __init__(self, driver: Path, library: Path, *, isolated: bool = True) -> None:
         self._calls = ctypes.CDLL(str(driver))
         for name in ("open", "creator", "create", "deserialize", "clone", "attach"):
             getattr(self._calls, f"driver_{name}").restype = ctypes.c_void_p
         self._calls.driver_configure.restype = ctypes.c_int64
-        self._library = ctypes.c_void_p(self._calls.driver_open(str(library).encode()))
-        assert self._library.value, library
+        self._calls.driver_open_error.restype = ctypes.c_char_p
+        self._library = ctypes.c_void_p(self._calls.driver_open(str(library).encode(), int(isolated)))
+        assert self._library.value, self._calls.driver_open_error()
 
     def plugin(self, op: str, **attributes: Any) -> Plugin | None:
         """Create a plugin from attributes as the parser passes them; None when the creator refuses."""
@@ -93,15 +104,37 @@ class Plugin:
         position = self._calls.driver_unsupported(self._plugin, *self._described(inputs, outputs))
         return None if position < 0 else position
 
+    def formats(self, inputs: Sequence[torch.Tensor], outputs: Sequence[torch.Tensor], position: int) -> set[str]:
+        """Of ``linear``, ``channels-last`` and ``other`` those that the tensor at ``position`` may have."""
+        taken = self._calls.driver_formats(self._plugin, *self._described(inputs, outputs), position)
+        return {name for bit, name in enumerate(FORMATS) if taken & 1 << bit}
+
+    def output_shapes(
+        self, inputs: Sequence[torch.Tensor], outputs: int
+    ) -> list[tuple[torch.dtype, tuple[int, ...]]] | int:
+        """Type and shape of each output, or the step that failed (1 their number, 2 their types, 3 their shapes)."""
+        tensors, count, _ = self._described(inputs, [])
+        made = (Described * outputs)()
+        if failed := self._calls.driver_output_shapes(self._plugin, tensors, count, made, outputs):
+            return failed
+        dtypes = list(TYPES)
+        return [(dtypes[one.type], tuple(one.dims[: one.rank])) for one in made]
+
     def configure(self, inputs: Sequence[torch.Tensor], outputs: Sequence[torch.Tensor]) -> int | None:
         """Bytes of workspace with these tensors as the largest ones, None when the shapes are refused."""
         size = self._calls.driver_configure(self._plugin, *self._described(inputs, outputs))
         return None if size < 0 else size
 
-    def run(self, inputs: Sequence[torch.Tensor], outputs: Sequence[torch.Tensor], workspace: torch.Tensor) -> int:
-        """Run into ``outputs``; 0, or the step that failed (1 onShapeChange, 2 enqueue)."""
-        described = self._described(inputs, outputs)
-        return self._calls.driver_run(self._plugin, *described, ctypes.c_void_p(workspace.data_ptr()))
+    def run(
+        self,
+        inputs: Sequence[torch.Tensor],
+        outputs: Sequence[torch.Tensor],
+        workspace: torch.Tensor,
+        stream: int = 0,
+    ) -> int:
+        """Enqueue on a stream (its handle); 0, or the step that failed (1 onShapeChange, 2 enqueue)."""
+        described, handles = self._described(inputs, outputs), (workspace.data_ptr(), stream)
+        return self._calls.driver_run(self._plugin, *described, *map(ctypes.c_void_p, handles))
 
     def _described(self, inputs: Sequence[torch.Tensor], outputs: Sequence[torch.Tensor]) -> tuple[Any, int, int]:
         tensors = (Described * (len(inputs) + len(outputs)))()
