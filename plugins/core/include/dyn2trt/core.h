@@ -169,8 +169,8 @@ typedef struct Dyn2trtConvolution {
 #define DYN2TRT_CHAIN (-1)
 
 /* Any gated block: y = f(identity + convolutions(x)) at the active sites, f(identity) elsewhere; f is the activation,
- * none for the inverted residual, whose identity is x (the field is not read). y must not overlap x or identity, but for
- * variants that work in place, where y may be identity. */
+ * none for the inverted residual, whose identity is x (the field is not read). y must not overlap x or identity, but
+ * for variants that work in place, where y may be identity. */
 typedef struct Dyn2trtGatedBlock {
   int32_t kind; /* Dyn2trtBlockKind */
   int32_t dtype;
