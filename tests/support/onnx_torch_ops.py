@@ -106,14 +106,11 @@ def _axes(a: Attributes, given: Tensor | None) -> list[int] | None:
     return given.tolist() if given is not None else a.get("axes")
 
 
-def _reduce(run: Callable[..., Tensor]) -> Op:
-    def reduce(a: Attributes, x: Tensor, given: Tensor | None = None) -> Tensor:
-        axes = _axes(a, given)
-        if not axes and a.get("noop_with_empty_axes"):
-            return x
-        return run(x, dim=tuple(axes or range(x.dim())), keepdim=bool(a.get("keepdims", 1)))
-
-    return reduce
+def _reduce_mean(a: Attributes, x: Tensor, given: Tensor | None = None) -> Tensor:
+    axes = _axes(a, given)
+    if not axes and a.get("noop_with_empty_axes"):
+        return x
+    return torch.mean(x, dim=tuple(axes or range(x.dim())), keepdim=bool(a.get("keepdims", 1)))
 
 
 def _reshape(a: Attributes, x: Tensor, shape: Tensor) -> Tensor:
@@ -201,10 +198,6 @@ def _constant(a: Attributes) -> Tensor:
     return torch.tensor(plain, dtype=torch.int64 if "int" in name else torch.float32)
 
 
-def _batch_norm(a: Attributes, x: Tensor, scale: Tensor, bias: Tensor, mean: Tensor, variance: Tensor) -> Tensor:
-    return F.batch_norm(x, mean, variance, scale, bias, eps=a.get("epsilon", 1e-5))
-
-
 def _plain(run: Callable[..., Tensor]) -> Op:
     return lambda _, *tensors: run(*tensors)
 
@@ -219,12 +212,8 @@ def _folded(run: Callable[[Tensor, Tensor], Tensor]) -> Op:
 
 
 OPS: dict[str, Op] = {
-    **{name: _plain(getattr(torch, name.lower())) for name in ("Abs", "Exp", "Log", "Neg", "Relu", "Sigmoid", "Sqrt")},
-    **{name: _plain(getattr(torch, name.lower())) for name in ("Add", "Erf", "Floor", "Mul", "Sub", "Tanh", "Where")},
-    **{name: _plain(getattr(torch, name.lower())) for name in ("Greater", "Less", "MatMul", "Pow")},
-    "And": _plain(torch.logical_and),
+    "Add": _plain(torch.add),
     "AveragePool": _average_pool,
-    "BatchNormalization": _batch_norm,
     "Cast": _cast,
     "Clip": _clip,
     "Concat": lambda a, *tensors: torch.cat(tensors, a["axis"]),
@@ -232,35 +221,33 @@ OPS: dict[str, Op] = {
     "ConstantOfShape": _constant_of_shape,
     "Conv": _convolution,
     "Div": lambda _, x, y: x / y if x.is_floating_point() else x // y,
-    "Equal": _plain(torch.eq),
     "Expand": _expand,
     "Flatten": _flatten,
     "Gather": _gather,
     "Gemm": _gemm,
     "GlobalAveragePool": lambda _, x: x.mean(tuple(range(2, x.dim())), keepdim=True),
+    "Greater": _plain(torch.gt),
     "GreaterOrEqual": _plain(torch.ge),
     "HardSigmoid": lambda a, x: (x * a.get("alpha", 0.2) + a.get("beta", 0.5)).clamp(0, 1),
     "HardSwish": _plain(F.hardswish),
     "Identity": lambda _, x: x,
-    "LeakyRelu": lambda a, x: F.leaky_relu(x, a.get("alpha", 0.01)),
-    "LessOrEqual": _plain(torch.le),
+    "MatMul": _plain(torch.matmul),
     "Max": _folded(torch.maximum),
     "MaxPool": _max_pool,
     "Min": _folded(torch.minimum),
-    "Not": _plain(torch.logical_not),
-    "Or": _plain(torch.logical_or),
-    "ReduceMax": _reduce(torch.amax),
-    "ReduceMean": _reduce(torch.mean),
-    "ReduceMin": _reduce(torch.amin),
-    "ReduceSum": _reduce(torch.sum),
+    "Mul": _plain(torch.mul),
+    "ReduceMean": _reduce_mean,
+    "Relu": _plain(torch.relu),
     "Reshape": _reshape,
     "Resize": _resize,
     "Shape": _shape,
+    "Sigmoid": _plain(torch.sigmoid),
     "Slice": _slice,
     "Softmax": lambda a, x: torch.softmax(x, a.get("axis", -1)),
     "Split": _split,
     "Squeeze": _squeeze,
-    "Tile": lambda _, x, repeats: x.repeat(repeats.tolist()),
+    "Sub": _plain(torch.sub),
     "Transpose": lambda a, x: x.permute(a.get("perm") or list(range(x.dim()))[::-1]),
     "Unsqueeze": _unsqueeze,
+    "Where": _plain(torch.where),
 }
