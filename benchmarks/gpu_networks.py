@@ -2,10 +2,12 @@
 
     python benchmarks/gpu_networks.py hourglass --set stacks=4 --set features=96 --batches 1,32 -o pose.json
 
-Needs torch with CUDA and the built core library. Masks are forced to each active ratio while the gates still run; all
-contenders are CUDA graphs in channels-last, in one interleaved run. The rivals are the dense network's convolution
-kernels alone, nothing else counted, and torch.compile; eager torch is there for information (gpu_rivals.py says why).
-A table says what kinds of kernels the time goes to. `dyn2trt bench --backend tensorrt` asks the same of engines.
+Needs torch with CUDA and the built core library. Masks of pattern `own` are those of the network's own gates, inside
+their blocks as in an exported file, whose biases are set so that the share wanted is active; `blobs` and `independent`
+are forced from outside, and the gates run outside. All contenders are CUDA graphs in channels-last, in one interleaved
+run. The rivals are the dense network's convolution kernels alone, nothing else counted, and torch.compile; eager torch
+is there for information (gpu_rivals.py says why). A table says what kinds of kernels the time goes to. `dyn2trt bench
+--backend tensorrt` asks the same of engines.
 """
 
 from __future__ import annotations
@@ -13,7 +15,8 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import asdict
+from copy import deepcopy
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -21,6 +24,7 @@ import numpy as np
 import torch
 import typer
 from gpu_blocks import Repeated, compile_afresh, interval, prepare_gpu, wide_console
+from gpu_calibrate import calibrate, smooth_input
 from gpu_profile import Kernel, by_kind, convolutions_us, profile
 from gpu_rivals import fastest
 from rich.table import Table
@@ -80,6 +84,40 @@ def check(sparse: Tensor, masked: Tensor, precision: str) -> None:
         raise Dyn2trtError(f"the sparse network differs from the masked one by {difference:.2g}")
 
 
+OWN = "own"
+
+
+@dataclass(frozen=True)
+class Gated:
+    """The network to time at an active ratio, and the masks of its gates: forced on it, or its ``own`` ones."""
+
+    sparse: nn.Module
+    masked: nn.Module
+    masks: list[Decision]
+    own: bool
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return call(self.sparse, x, None if self.own else self.masks)
+
+    def check(self, x: Tensor, precision: str) -> None:
+        """With the same masks, so that a decision that rounding flips is not taken for an error."""
+        check(call(self.sparse, x, self.masks), call(self.masked, x, self.masks), precision)
+
+
+def calibrated(network: nn.Module, shape: tuple[int, ...], precision: str, x: Tensor, ratio: float) -> Gated:
+    """With gates of its own that make ``ratio`` of their sites active on ``x``."""
+    copy = deepcopy(network).to(x.device)
+    calibrate(copy, x, ratio)
+    sparse, masked = (prepare(copy, shape, precision, e, str(x.device)) for e in ("sparse", "masked"))
+    seen: list[Decision] = []
+    units = [module for module in masked.modules() if isinstance(module, MaskUnit)]
+    hooks = [unit.register_forward_hook(lambda _, __, decision: seen.append(decision)) for unit in units]
+    call(masked, x)
+    for hook in hooks:
+        hook.remove()
+    return Gated(sparse, masked, seen, own=True)
+
+
 def draw(pattern: str, ratio: float, grids: list[tuple[int, int]], batch: int, device: str) -> list[Decision]:
     rng = np.random.default_rng(0)
     masks = [torch.from_numpy(PATTERNS[pattern]((batch, *grid), ratio, rng)).to(device) for grid in grids]
@@ -91,7 +129,7 @@ def main(
     settings: Annotated[list[str] | None, typer.Option("--set", help="NAME=VALUE")] = None,
     batches: Annotated[str, typer.Option(help="Batch sizes.")] = "1,8,32",
     ratios: Annotated[str, typer.Option(help="Active ratios.")] = "0.05,0.125,0.25,0.5,0.75,1",
-    patterns: Annotated[str, typer.Option(help="Of blobs, independent.")] = "blobs,independent",
+    patterns: Annotated[str, typer.Option(help="Of own, blobs, independent.")] = "own,blobs",
     precision: Annotated[str, typer.Option(help="fp16, bf16 or fp32.")] = "fp16",
     compiled: Annotated[bool, typer.Option(help="Measure torch.compile too.")] = True,
     measure_seconds: Annotated[float, typer.Option("--seconds", help="Of measuring at each ratio.")] = 2.0,
@@ -115,7 +153,7 @@ def main(
         "shape": shape,
     }
     for batch in map(int, batches.split(",")):
-        x = torch.randn(batch, *shape[1:], device="cuda").contiguous(memory_format=torch.channels_last)
+        x = smooth_input((batch, *shape[1:]), "cuda")
         contenders = {"eager": Repeated(lambda _, x=x: call(dense, x), 1)}
         dense_kernels = profile(contenders["eager"].graph.replay)
         convolutions = convolutions_us(dense_kernels) / contenders["eager"].repeats * 1e-3
@@ -125,9 +163,12 @@ def main(
         for pattern in patterns.split(","):
             gains = []
             for ratio in shares:
-                decisions = draw(pattern, ratio, grids, batch, "cuda")
-                check(call(sparse, x, decisions), call(masked, x, decisions), precision)
-                gated = Repeated(lambda _, x=x, decisions=decisions: call(sparse, x, decisions), 1)
+                if pattern == OWN:
+                    run = calibrated(network, shape, precision, x, ratio)
+                else:
+                    run = Gated(sparse, masked, draw(pattern, ratio, grids, batch, "cuda"), own=False)
+                run.check(x, precision)
+                gated = Repeated(lambda _, x=x, run=run: run(x), 1)
                 times = interleave({**contenders, "sparse": gated}, budget)
                 median = {name: float(np.median(seconds) * 1e3) for name, seconds in times.items()}
                 rival = fastest({"convolutions": convolutions, "compiled": median.get("compiled")})
@@ -139,6 +180,7 @@ def main(
                 }
                 rows.append(
                     {"batch": batch, "pattern": pattern, "ratio": ratio, "convolutions_ms": convolutions}
+                    | {"active": sum(float(m.sum()) for _, m in run.masks) / sum(m.numel() for _, m in run.masks)}
                     | {f"{name}_ms": ms for name, ms in median.items()}
                     | {"rival": rival, "over_rival": asdict(gains[-1]), "kernels_us": kernels}
                 )

@@ -103,7 +103,7 @@ def _fast(folder: Path) -> list[Step]:
                 f"How fast is {name}?",
                 "gpu_networks.py",
                 *given,
-                *short,
+                *("--patterns", "own", "--ratios", "0.125,0.25,0.5,1"),
                 "--no-compiled",
                 "--seconds=0.2",
             )

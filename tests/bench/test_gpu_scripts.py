@@ -26,6 +26,7 @@ sys.path.append(str(Path(__file__).resolve().parents[2] / "benchmarks"))
 import gpu_all
 import gpu_block_cases
 import gpu_blocks
+import gpu_calibrate
 import gpu_executor
 import gpu_networks
 import gpu_one_block
@@ -34,6 +35,8 @@ import gpu_rivals
 import gpu_steps
 import gpu_tiles
 from gpu_floors import Ceilings
+
+from dyn2trt.networks.zoo import build_network
 
 
 @pytest.fixture
@@ -155,16 +158,38 @@ def test_networks(tmp_path, monkeypatch):
         settings=["depth=8"],
         batches="2",
         ratios="0.5",
-        patterns="blobs",
+        patterns="own,blobs",
         precision="fp16",
         compiled=False,
         measure_seconds=0,
         output=tmp_path / "network.json",
     )
     record = json.loads((tmp_path / "network.json").read_text())
-    assert [(row["batch"], row["ratio"]) for row in record["measurements"]] == [(2, 0.5)]
+    assert [(r["batch"], r["pattern"], r["ratio"]) for r in record["measurements"]] == [
+        (2, "own", 0.5),
+        (2, "blobs", 0.5),
+    ]
+    assert all(row["active"] == pytest.approx(0.5, abs=0.02) for row in record["measurements"])
     assert all(np.isfinite(row["over_rival"]["value"]) for row in record["measurements"])
     assert all(set(row["kernels_us"]) == {"dense", "sparse"} for row in record["measurements"])
+
+
+@pytest.mark.parametrize("ratio", [0.125, 1.0])
+@pytest.mark.parametrize("unit", ["pointwise", "squeeze", "layer"])
+def test_gates_are_set_to_a_share_of_active_sites(unit, ratio):
+    """Of any kind, on the input that they are set by; the op computes the gate itself and decides the same."""
+    torch.manual_seed(0)
+    network = build_network("cifar_resnet", {"depth": "8", "mask_unit": unit}).eval()
+    x = gpu_calibrate.smooth_input((8, 3, 32, 32), "cpu")
+    gpu_calibrate.calibrate(network, x, ratio)
+    run = gpu_networks.Gated(network, network, [], own=True)
+    masks = []
+    units = [m for m in network.modules() if isinstance(m, gpu_networks.MaskUnit)]
+    for mask_unit in units:
+        mask_unit.register_forward_hook(lambda _, __, decision: masks.append(decision[1].float().mean()))
+    run(x)
+    assert len(masks) == len(units) == 3
+    assert torch.stack(masks) == pytest.approx(torch.full((3,), ratio), abs=0.13 if unit == "layer" else 0.01)
 
 
 def test_one_command_for_everything(tmp_path, capsys, monkeypatch):
