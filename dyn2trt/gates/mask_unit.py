@@ -28,8 +28,6 @@ class MaskUnit(GatePart):
     """
 
     decides: ClassVar[str] = "positions"
-    _packed_gate: tuple[str, list[str]] | None = None
-    """Kind and buffers of the gate that the block's op computes, once the block's weights are packed."""
 
     def initialise(self) -> None:
         """Set the initial weights that the unit's own paper asks for, after the network's have been drawn."""
