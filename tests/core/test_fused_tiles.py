@@ -11,11 +11,10 @@ import pytest
 import torch
 from core_cases import MASKS
 from emulated_tiles import TileLibrary
-from fused_block import GatedBlock
 from mutations import places, taken_out
 from tile_case import Case, run
 
-from dyn2trt.ops.core_library import GENERIC_ONLY, NCHW, NHWC, Dense
+from dyn2trt.ops.core_library import GENERIC_ONLY, NCHW, NHWC, Dense, GatedBlock
 
 FP16, BF16 = torch.float16, torch.bfloat16
 VARIANTS = (

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import ctypes
-from ctypes import POINTER, byref, c_char_p, c_int32, c_size_t, c_uint64, c_void_p
+from ctypes import POINTER, byref, c_size_t, c_uint64, c_void_p
 from pathlib import Path
 
-from fused_block import GatedBlock, check_sizes
+from dyn2trt.ops.core_library import CoreLibrary, GatedBlock
 
 BASIC_BLOCK = 1
 
@@ -15,15 +14,11 @@ class TileLibrary:
     """Variants by name: "tile 8x8 mma"."""
 
     def __init__(self, path: Path) -> None:
-        self.functions = functions = ctypes.CDLL(str(path))
-        functions.dyn2trt_gated_block_variant.restype = c_char_p
-        functions.dyn2trt_gated_block_variant.argtypes = [c_int32, c_int32]
+        self.functions = functions = CoreLibrary(path).functions  # which holds the structs to the library
         functions.dyn2trt_gated_block_workspace.argtypes = [POINTER(GatedBlock), POINTER(c_size_t)]
         functions.dyn2trt_gated_block.argtypes = [POINTER(GatedBlock), c_void_p, c_size_t, c_void_p]
         functions.dyn2trt_emulator_mark_workspace.argtypes = [c_void_p]
         functions.dyn2trt_emulator_set_seed.argtypes = [c_uint64]
-        functions.dyn2trt_last_error.restype = c_char_p
-        check_sizes(functions)
         self.numbers: dict[str, int] = {}
         while name := functions.dyn2trt_gated_block_variant(BASIC_BLOCK, len(self.numbers) + 1):
             self.numbers[name.decode()] = len(self.numbers) + 1

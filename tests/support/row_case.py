@@ -9,10 +9,12 @@ from dataclasses import dataclass
 import torch
 from core_cases import assert_close, mask, parameters
 from emulated_gemm import ACTIVATIONS, DTYPES, Memory
-from fused_block import GATES, Convolution, Gate, GatedBlock
 from gemm_case import activate, get_dense, put_dense
 from torch import Tensor
 from torch.nn import functional
+
+from dyn2trt.contract import GATES
+from dyn2trt.ops.core_library import Convolution, Gate, GatedBlock
 
 KINDS = {"basic": 1, "bottleneck": 2}
 
@@ -116,7 +118,7 @@ def run(library: ctypes.CDLL, case: Case) -> Result:
     block.y = put_dense(memory, torch.full((n, cols, h, w), torch.nan, dtype=dtype), case.layout)
     for i, shape in enumerate(case.shapes):
         block.convolutions[i] = Convolution(memory.put(weights[2 * i]), memory.put(weights[2 * i + 1]), shape[0])
-    gate = Gate(kind=GATES.index(case.gate), threshold=case.threshold)
+    gate = Gate(kind=[kind.name for kind in GATES].index(case.gate), threshold=case.threshold)
     if case.gate == "logits":
         gate.given = memory.put(logits)
     elif case.gate != "layer":

@@ -8,10 +8,12 @@ import torch
 from core_cases import assert_close, mask, parameters
 from emulated_gemm import ACTIVATIONS, DTYPES, Memory
 from emulated_tiles import BASIC_BLOCK, TileLibrary
-from fused_block import GATES, Convolution, Gate, GatedBlock
 from gemm_case import activate, get_dense, put_dense
 from torch import Tensor
 from torch.nn import functional
+
+from dyn2trt.contract import GATES
+from dyn2trt.ops.core_library import Convolution, Gate, GatedBlock
 
 
 @dataclass(frozen=True)
@@ -105,7 +107,7 @@ def run(library: TileLibrary, variant: str, case: Case) -> Result:
         block.y = put_dense(memory, torch.full((n, cols, h, w), torch.nan, dtype=dtype), case.layout)
         block.convolutions[0] = Convolution(memory.put(weight1), memory.put(bias1), cols)
         block.convolutions[1] = Convolution(memory.put(weight2), memory.put(bias2), cols)
-        gate = Gate(kind=GATES.index(case.gate), threshold=case.threshold)
+        gate = Gate(kind=[kind.name for kind in GATES].index(case.gate), threshold=case.threshold)
         if case.gate == "logits":
             gate.given = memory.put(given)
         else:
